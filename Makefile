@@ -1,0 +1,52 @@
+# Everything goes through these targets, here and in CI. Each sets up what it needs in .venv first.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+STACKS ?= $(patsubst stacks/Pulumi.%.yaml,%,$(wildcard stacks/Pulumi.*.yaml))
+CODE := __main__.py components policies preview runtime benchmarks tests
+
+.PHONY: help preview test lint types bench inventories docs clean
+
+help: ## Show this help
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
+
+preview: .venv/.run ## Preview all stacks, without a cloud account (STACKS="dev prod" for some)
+	@$(BIN)/python -m preview $(STACKS)
+
+test: .venv/.dev ## Lint, check types, run every test with coverage
+	@$(MAKE) --no-print-directory lint types
+	$(BIN)/coverage erase
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --cov --cov-report=term --cov-fail-under=95
+
+lint: .venv/.dev ## Check style and format
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+
+types: .venv/.dev ## Check types, strictly
+	$(BIN)/basedpyright
+
+bench: .venv/.dev ## Measure import, registration, preview and memory beside the SDK's own floor
+	$(BIN)/python -m benchmarks.preview
+
+inventories: .venv/.dev ## Write the stacks' inventories anew; `git diff tests/inventories` shows what changed
+	$(BIN)/python -m tests.inventory
+
+docs: .venv/.dev ## Write what is generated: the schemas of the stacks' files, the catalogue of the policies
+	$(BIN)/python -m components.spec.schema
+	$(BIN)/python -m policies.catalogue
+
+clean: ## Remove everything that was made here
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* benchmarks/results out
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.run: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name it: make PYTHON=python3.12 …")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing what the platform needs into .venv (once) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/.dev: .venv/.run requirements-dev.txt
+	@echo "Installing what the tests need into .venv (once) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

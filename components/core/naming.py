@@ -1,0 +1,48 @@
+"""Physical names: `{prefix}-{environment}-{name}`, never random, never a date."""
+
+import hashlib
+from dataclasses import dataclass
+
+# The longest name that each kind allows. Sources: S3 "Bucket naming rules" (Cloud Storage has the same 63), IAM "quotas",
+# KMS "Aliases", Secrets Manager "Quotas", Lambda "FunctionName", SNS "CreateTopic", Google Cloud IAM "Service accounts" (id),
+# "Custom roles" (id), "Workload identity pools" (id), Compute "Naming resources" (RFC 1035), Pub/Sub "Resource names".
+LIMITS = {
+    "bucket": 63,
+    "iam_role": 64,
+    "iam_policy": 128,
+    "kms_alias": 250,
+    "secret": 255,
+    "function": 63,
+    "topic": 255,
+    "budget": 60,
+    "compute": 63,
+    "service_account": 30,
+    "custom_role": 64,
+    "identity_pool": 32,
+}
+# A bucket's name is what people and policies write down, and its copy is called the same with this at the end.
+REPLICA_SUFFIX = "-replica"
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names of one environment.
+
+    >>> Names("acme-ai", "dev").of("raw")
+    'acme-ai-dev-raw'
+    """
+
+    prefix: str
+    environment: str
+
+    def of(self, name: str, kind: str = "topic") -> str:
+        """The physical name of `name`. Where the kind's limit forces it, cut, with a short stable hash at its end.
+
+        >>> Names("acme-ai", "staging-gcp").of("secret-rotation", "service_account")
+        'acme-ai-staging-gcp-sec-1aacb3'
+        """
+        full = f"{self.prefix}-{self.environment}-{name}"
+        limit = LIMITS[kind]
+        if len(full) <= limit:
+            return full
+        return f"{full[: limit - 7].rstrip('-')}-{hashlib.sha256(full.encode()).hexdigest()[:6]}"

@@ -1,0 +1,98 @@
+"""What every component is given: where it is built, how things are called there, and what a destroy may do."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import date
+from typing import Any
+
+import pulumi
+
+from components.core.naming import Names
+from components.spec.section import CloudName, Tier
+from components.spec.source import Secure
+
+PROJECT = "ai-platform"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """One environment on one cloud."""
+
+    environment: str
+    tier: Tier
+    cloud: CloudName
+    account: str
+    """AWS account id, or id of the Google Cloud project."""
+    region: str
+    replica_region: str | None
+    names: Names
+    tags: Mapping[str, str]
+    """What the provider puts on every resource; for the few that it does not reach."""
+    protection: str
+    """`delete`, `protect` or `retain`; see `Protection` in the description."""
+    log_days: int
+    """Days that operational logs are kept."""
+    today: date
+    """The day of the run in UTC, for the few services that want a date to start from."""
+    provider: pulumi.ProviderResource
+
+    @property
+    def deletable(self) -> bool:
+        """Whether a destroy may take what holds data, contents and all."""
+        return self.protection == "delete"
+
+
+class Component(pulumi.ComponentResource):
+    """A component: its type token says cloud and class, its children get their options from `options`."""
+
+    def __init__(self, name: str, scope: Scope, parent: pulumi.Resource) -> None:
+        """Register the component under `parent`; `name` is the first part of its children's logical names."""
+        super().__init__(
+            f"{PROJECT}:{scope.cloud}:{type(self).__name__}", name, None, pulumi.ResourceOptions(parent=parent)
+        )
+        self.name = name
+        self.scope = scope
+
+    def options(
+        self,
+        *,
+        holds_data: bool = False,
+        formerly: Sequence[str] = (),
+        depends_on: Sequence[pulumi.Resource] = (),
+        ignore_changes: Sequence[str] = (),
+        **rest: Any,
+    ) -> pulumi.ResourceOptions:
+        """Options of a child: this parent, the scope's provider, and the tier's protection where it `holds_data`.
+
+        `formerly` lists the logical names that the child had before, so that a rename moves it instead of replacing it.
+        `rest` goes to `pulumi.ResourceOptions` as it is.
+        """
+        return pulumi.ResourceOptions(
+            parent=self,
+            provider=self.scope.provider,
+            protect=(holds_data and not self.scope.deletable) or None,
+            retain_on_delete=(holds_data and self.scope.protection == "retain") or None,
+            depends_on=list(depends_on),
+            ignore_changes=list(ignore_changes),
+            aliases=[pulumi.Alias(name=old) for old in formerly],
+            **rest,
+        )
+
+    def finish(self, outputs: Any) -> None:
+        """Register the fields of a contract as the component's outputs."""
+        self.register_outputs({f.name: getattr(outputs, f.name) for f in fields(outputs)})
+
+
+def opened(secret: Secure) -> pulumi.Output[str]:
+    """The value of a secret of the stack's file, from Pulumi's configuration; a secret to the end."""
+    config = pulumi.Config(PROJECT)
+    first, *rest = secret.path
+    if not rest:
+        return config.require_secret(str(first))
+
+    def walk(value: Any) -> str:
+        for part in rest:
+            value = value[part]
+        return str(value)
+
+    return config.require_secret_object(str(first)).apply(walk)

@@ -1,0 +1,1 @@
+"""The description of the platform: its model, its defaults, its checks. Imports no Pulumi."""

@@ -1,0 +1,78 @@
+"""The whole description of one environment, after merging: what the clouds are built from."""
+
+from collections.abc import Iterator
+
+from pydantic import Field
+
+from components.spec.cost import Budget, Cost
+from components.spec.data import Data
+from components.spec.foundation import (
+    Clouds,
+    Company,
+    Delivery,
+    Identity,
+    Keys,
+    Logs,
+    Network,
+    Policy,
+    Protection,
+    SecretSpec,
+    Team,
+    Waiver,
+)
+from components.spec.operations import Operations
+from components.spec.registry import Registry
+from components.spec.retrieval import Retrieval
+from components.spec.section import Name, Section, Tier
+from components.spec.serving import Serving
+from components.spec.training import Training
+
+
+class Environment(Section):
+    """One isolated environment. Its name is the name of its stack."""
+
+    name: Name = Field(description="Name of the stack; not written in a file.")
+    tier: Tier = Field(description="Which defaults and which minimum the environment has.")
+    cloud: Clouds = Field(description="Where it runs; at least one cloud.")
+    company: Company = Field(description="Whose platform it is.")
+    teams: dict[Name, Team] = Field(default={}, description="Groups of people that share the environment.")
+    network: Network = Field(description="Its private network.")
+    keys: Keys = Field(description="Its encryption keys.")
+    logs: Logs = Field(description="Its operational logs.")
+    protection: Protection = Field(description="What a destroy does.")
+    identity: Identity = Field(description="Who its people are.")
+    secrets: dict[Name, SecretSpec] = Field(default={}, description="Its secrets.")
+    delivery: Delivery = Field(default=Delivery(), description="How changes reach it.")
+    policy: Policy = Field(default=Policy(), description="Exceptions from the rules.")
+    data: Data = Field(description="Where data lives.")
+    training: Training = Field(description="How models are trained.")
+    registry: Registry = Field(description="Where trained models are kept.")
+    serving: Serving = Field(description="How models answer.")
+    retrieval: Retrieval = Field(description="How answers are grounded.")
+    operations: Operations = Field(default=Operations(), description="Who is told when something happens.")
+    budget: Budget = Field(description="What it may cost.")
+    cost: Cost = Field(default=Cost(), description="How its bill is split.")
+
+    @property
+    def waivers(self) -> tuple[Waiver, ...]:
+        """The written exceptions from the rules."""
+        return tuple(self.policy.waivers)
+
+    @property
+    def zone_references(self) -> Iterator[tuple[tuple[str, str], str]]:
+        """Each key that names a storage zone, with the zone it names."""
+        yield ("data", "logs_zone"), self.data.logs_zone
+        yield ("training", "checkpoint_zone"), self.training.checkpoint_zone
+        yield ("registry", "model_zone"), self.registry.model_zone
+        yield ("serving", "capture_zone"), self.serving.capture_zone
+        yield ("retrieval", "prompt_zone"), self.retrieval.prompt_zone
+
+    def expiries(self, zone: str) -> dict[str, int]:
+        """Days after which objects under a prefix of a zone are deleted, as the stages of the description state it."""
+        stages = (
+            (self.training.checkpoint_zone, "checkpoints/", self.training.checkpoint_days),
+            (self.serving.capture_zone, "capture/", self.serving.capture_days),
+            (self.retrieval.prompt_zone, "prompts/", self.retrieval.prompt_days),
+            (self.data.logs_zone, "access/", self.logs.retention_days),
+        )
+        return {prefix: days for name, prefix, days in stages if name == zone}

@@ -1,0 +1,140 @@
+"""The graph that the policies and the preview look at: resources, and what leads from one to another.
+
+It knows no cloud and no Pulumi. The offline preview fills it from a recorded program, the policy pack from what the Pulumi
+engine hands over; a rule cannot tell the two apart.
+
+A value that only the cloud will know is text that holds a reference, ``${urn#property}``, alone or inside a longer text
+(an ARN in a policy document). A secret is the text ``[secret]``.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+SECRET = "[secret]"  # noqa: S105 - what stands for one
+REFERENCE = re.compile(r"\$\{(urn:pulumi:[^#}]+)#([^}]*)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a resource was declared: a file relative to the project's root, and a line from 1."""
+
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resource:
+    """One resource as registered. Property names are the provider's own (camelCase)."""
+
+    urn: str
+    type: str
+    name: str
+    parent: str = ""
+    provider: str = ""
+    """URN of the explicit provider; empty for components and providers."""
+    custom: bool = True
+    inputs: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    dependencies: tuple[str, ...] = ()
+    """URNs of everything that has to exist first, sorted; contains all of `property_dependencies`."""
+    property_dependencies: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    protect: bool = False
+    retain_on_delete: bool = False
+    ignore_changes: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    secret_outputs: tuple[str, ...] = ()
+    place: Place | None = None
+
+    def get(self, path: str, default: Any = None) -> Any:
+        """The input at a dotted path (`rule.0.status`); a list index is a number; `default` where nothing stands."""
+        value: Any = self.inputs
+        for part in path.split("."):
+            if isinstance(value, Mapping) and part in value:
+                value = value[part]
+            elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
+                value = value[int(part)]
+            else:
+                return default
+        return default if value is None else value
+
+    def links(self, property_: str) -> frozenset[str]:
+        """URNs that a top-level input comes from, whether or not its value is known: a name that the program wrote down
+        itself is plain text, yet it came from a resource's output."""
+        named = {urn for urn, _ in _references(self.inputs.get(property_))}
+        return frozenset(named.union(self.property_dependencies.get(property_, ())))
+
+    @cached_property
+    def references(self) -> frozenset[tuple[str, str]]:
+        """Every (urn, property) that the inputs refer to, at any depth, also inside a text."""
+        return frozenset(_references(self.inputs))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """All resources of one stack, by URN in sorted order, with the stack's outputs."""
+
+    project: str
+    stack: str
+    resources: Mapping[str, Resource]
+    outputs: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    untold: frozenset[str] = frozenset()
+    """Attributes of `Resource` that the source of this graph does not tell, such as `retain_on_delete`."""
+
+    def of_type(self, *types: str) -> list[Resource]:
+        """The resources of any of these types; a type that ends in `/` or `:` is a prefix."""
+        exact = {t for t in types if t[-1] not in "/:"}
+        prefixes = tuple(t for t in types if t[-1] in "/:")
+        return [
+            r for r in self.resources.values() if r.type in exact or (prefixes and r.type.startswith(prefixes))
+        ]
+
+    @cached_property
+    def _referring(self) -> dict[str, list[Resource]]:
+        found: dict[str, list[Resource]] = {}
+        for resource in self.resources.values():
+            for urn in sorted({urn for urn, _ in resource.references}):
+                found.setdefault(urn, []).append(resource)
+        return found
+
+    def referring(self, urn: str, *types: str) -> list[Resource]:
+        """The resources (of these types, where any is given) whose inputs refer to the resource `urn`."""
+        return [r for r in self._referring.get(urn, []) if not types or r.type in types]
+
+    @cached_property
+    def _linked(self) -> dict[tuple[str, str, str], list[Resource]]:
+        found: dict[tuple[str, str, str], list[Resource]] = {}
+        for resource in self.resources.values():
+            for property_ in resource.inputs:
+                for urn in sorted(resource.links(property_)):
+                    found.setdefault((urn, resource.type, property_), []).append(resource)
+        return found
+
+    def linked(self, urn: str, type_: str, property_: str) -> list[Resource]:
+        """The resources of a type whose top-level input `property_` comes from the resource `urn`."""
+        return self._linked.get((urn, type_, property_), [])
+
+    @cached_property
+    def _children(self) -> dict[str, list[Resource]]:
+        found: dict[str, list[Resource]] = {}
+        for resource in self.resources.values():
+            found.setdefault(resource.parent, []).append(resource)
+        return found
+
+    def children(self, urn: str) -> list[Resource]:
+        """The direct children of a resource, in order of URN; of the stack itself where `urn` is empty."""
+        return self._children.get(urn, [])
+
+
+def _references(value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        if "${" in value:
+            for match in REFERENCE.finditer(value):
+                yield match[1], match[2]
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _references(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _references(item)
