@@ -17,6 +17,11 @@ SECRET = "[secret]"  # noqa: S105 - what stands for one
 REFERENCE = re.compile(r"\$\{(urn:pulumi:[^#}]+)#([^}]*)\}")
 
 
+def is_unknown(value: Any) -> bool:
+    """Whether a value is made of references and nothing else: what only the cloud will know."""
+    return isinstance(value, str) and "${" in value and not REFERENCE.sub("", value).strip()
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a resource was declared: a file relative to the project's root, and a line from 1."""
@@ -60,8 +65,10 @@ class Resource:
         return default if value is None else value
 
     def links(self, property_: str) -> frozenset[str]:
-        """URNs that a top-level input comes from, whether or not its value is known: a name that the program wrote down
-        itself is plain text, yet it came from a resource's output."""
+        """URNs that a top-level input comes from, whether or not its value shows it.
+
+        A name that the program wrote down itself is plain text, even where it came from a resource's output.
+        """
         named = {urn for urn, _ in _references(self.inputs.get(property_))}
         return frozenset(named.union(self.property_dependencies.get(property_, ())))
 
@@ -80,15 +87,13 @@ class Graph:
     resources: Mapping[str, Resource]
     outputs: Mapping[str, Any] = field(default_factory=dict[str, Any])
     untold: frozenset[str] = frozenset()
-    """Attributes of `Resource` that the source of this graph does not tell, such as `retain_on_delete`."""
+    """What the source of this graph does not tell: `retain_on_delete`, or which values are `secrets`."""
 
     def of_type(self, *types: str) -> list[Resource]:
         """The resources of any of these types; a type that ends in `/` or `:` is a prefix."""
         exact = {t for t in types if t[-1] not in "/:"}
         prefixes = tuple(t for t in types if t[-1] in "/:")
-        return [
-            r for r in self.resources.values() if r.type in exact or (prefixes and r.type.startswith(prefixes))
-        ]
+        return [r for r in self.resources.values() if r.type in exact or (prefixes and r.type.startswith(prefixes))]
 
     @cached_property
     def _referring(self) -> dict[str, list[Resource]]:

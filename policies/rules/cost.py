@@ -1,0 +1,98 @@
+"""What an environment may cost, and what would cost without end."""
+
+from policies.context import mapping, maps, uses
+from policies.model import Graph, Resource
+from policies.rule import Found, graph_rule, resource_rule
+
+AWS_BUDGET = "aws:budgets/budget:Budget"
+GCP_BUDGET = "gcp:billing/budget:Budget"
+LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup"
+
+# What scales by itself, and where its ceiling stands.
+_CEILINGS = {
+    "gcp:cloudfunctionsv2/function:Function": "serviceConfig.maxInstanceCount",
+    "gcp:cloudrunv2/service:Service": "template.scaling.maxInstanceCount",
+}
+
+
+@graph_rule(
+    "budget-exists",
+    title="Somebody is told before the money is gone",
+    severity="high",
+    why="A forgotten GPU or a loop that writes objects costs more over a weekend than the environment in a month.",
+    remedy="budget.monthly_usd and budget.notify in the stack's file.",
+    controls={"soc2": ("CC7.2",), "nist-ai-rmf": ("GOVERN 1.6",)},
+)
+def budget_exists(graph: Graph) -> Found:
+    """On each cloud that is used, at least one budget for spending."""
+    for cloud, type_ in (("aws", AWS_BUDGET), ("gcp", GCP_BUDGET)):
+        if uses(graph, cloud) and not graph.of_type(type_):
+            yield f"there is no budget on {cloud}"
+
+
+@resource_rule(
+    "budget-warns",
+    title="A budget warns at its limit or before, of what is spent and of what is forecast",
+    types=(AWS_BUDGET, GCP_BUDGET),
+    severity="medium",
+    why="A budget that warns nobody, or only after the fact, is a report.",
+    remedy="budget.actual_percent and budget.forecast_percent, and budget.notify.",
+    controls={"soc2": ("CC7.2",)},
+)
+def budget_warns(resource: Resource, graph: Graph) -> Found:  # noqa: ARG001
+    """Percentages on AWS are of 100, on Google Cloud of 1."""
+    if resource.type == AWS_BUDGET:
+        warnings = {
+            str(n.get("notificationType"))
+            for n in maps(resource.get("notifications"))
+            if n.get("thresholdType") == "PERCENTAGE"
+            and isinstance(n.get("threshold"), int | float)
+            and n["threshold"] <= 100
+            and (n.get("subscriberEmailAddresses") or n.get("subscriberSnsTopicArns"))
+        }
+        kinds = {"ACTUAL": "spent", "FORECASTED": "forecast"}
+    else:
+        rule = mapping(resource.get("allUpdatesRule"))
+        told = rule.get("pubsubTopic") or rule.get("monitoringNotificationChannels")
+        told = told or rule.get("disableDefaultIamRecipients") is not True
+        warnings = {
+            str(r.get("spendBasis", "CURRENT_SPEND"))
+            for r in maps(resource.get("thresholdRules"))
+            if isinstance(r.get("thresholdPercent"), int | float) and r["thresholdPercent"] <= 1 and told
+        }
+        kinds = {"CURRENT_SPEND": "spent", "FORECASTED_SPEND": "forecast"}
+    for kind, what in kinds.items():
+        if kind not in warnings:
+            yield f"nobody is warned of what is {what}"
+
+
+@resource_rule(
+    "log-retention",
+    title="Logs are kept for a stated time, never for ever",
+    types=(LOG_GROUP,),
+    severity="medium",
+    why="A log group without a term keeps everything for ever, personal data too, and is billed for it.",
+    remedy="retention_in_days from scope.log_days.",
+    controls={"soc2": ("C1.2",), "iso-27001": ("A.8.10",), "gdpr": ("25",)},
+)
+def log_retention(resource: Resource, graph: Graph) -> Found:  # noqa: ARG001
+    """Zero is for ever too."""
+    days = resource.get("retentionInDays", 0)
+    if not isinstance(days, int | float) or days <= 0:
+        yield "it keeps everything for ever"
+
+
+@resource_rule(
+    "scale-ceiling",
+    title="Nothing scales without a ceiling",
+    types=tuple(_CEILINGS),
+    severity="medium",
+    why="Without a ceiling, a flood of requests is a flood of cost.",
+    remedy="max_instance_count.",
+    controls={"soc2": ("CC7.2",), "iso-27001": ("A.8.6",)},
+)
+def scale_ceiling(resource: Resource, graph: Graph) -> Found:  # noqa: ARG001
+    """Missing, zero or unknown is no ceiling."""
+    most = resource.get(_CEILINGS[resource.type], 0)
+    if not isinstance(most, int | float) or most <= 0:
+        yield "it has no ceiling"

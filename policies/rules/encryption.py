@@ -1,0 +1,213 @@
+"""Keys, and what has to be encrypted with them."""
+
+import re
+from collections.abc import Mapping
+
+from policies.context import is_prod, items, resolve
+from policies.documents import statements
+from policies.model import REFERENCE, Graph, Resource, is_unknown
+from policies.rule import Found, resource_rule
+
+AWS_KEY = "aws:kms/key:Key"
+AWS_REPLICA = "aws:kms/replicaKey:ReplicaKey"
+AWS_ALIAS = "aws:kms/alias:Alias"
+GCP_KEY = "gcp:kms/cryptoKey:CryptoKey"
+KEYS = {AWS_KEY, AWS_REPLICA, AWS_ALIAS, GCP_KEY}
+
+BUCKET = "aws:s3/bucket:Bucket"
+BUCKET_ENCRYPTION = "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
+BUCKET_LOGGING = "aws:s3/bucketLogging:BucketLogging"
+
+# What must name a key of ours, and where it does. A list is entered at every item.
+KEY_PATHS: Mapping[str, tuple[str, ...]] = {
+    "aws:cloudwatch/logGroup:LogGroup": ("kmsKeyId",),
+    "aws:sns/topic:Topic": ("kmsMasterKeyId",),
+    "aws:sqs/queue:Queue": ("kmsMasterKeyId",),
+    "aws:secretsmanager/secret:Secret": ("kmsKeyId",),
+    BUCKET_ENCRYPTION: ("rules.*.applyServerSideEncryptionByDefault.kmsMasterKeyId",),
+    "gcp:artifactregistry/repository:Repository": ("kmsKeyName",),
+    "gcp:bigquery/dataset:Dataset": ("defaultEncryptionConfiguration.kmsKeyName",),
+    "gcp:pubsub/topic:Topic": ("kmsKeyName",),
+    "gcp:secretmanager/secret:Secret": (
+        "replication.auto.customerManagedEncryption.kmsKeyName",
+        "replication.userManaged.replicas.*.customerManagedEncryption.kmsKeyName",
+    ),
+    "gcp:storage/bucket:Bucket": ("encryption.defaultKmsKeyName",),
+}
+
+# The full name of a key on either cloud. An alias of AWS's own (`alias/aws/sns`) is none of ours.
+_KEY_NAME = re.compile(
+    r"arn:aws[\w-]*:kms:[\w-]*:\d{12}:(key/[\w-]+|alias/(?!aws/)[\w/-]+)|alias/(?!aws/)[\w/-]+"
+    r"|projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+"
+)
+
+DAY = 86_400
+GCP_DEFAULT_DESTROY_DAYS = 30
+"""Days that a destroyed key version can be had back when the key does not say (Cloud KMS, destroyScheduledDuration)."""
+
+
+def seconds(duration: object) -> int | None:
+    """Whole seconds of a Google duration such as `7776000s`; `None` where it is not one."""
+    match = re.fullmatch(r"(\d+)(\.\d+)?s", str(duration))
+    return int(match[1]) if match else None
+
+
+def _values(value: object, path: list[str]) -> list[object]:
+    """What stands at a path; nothing where the path leads nowhere, `None` where only its end is missing."""
+    if not path:
+        return [value]
+    if path[0] == "*":
+        return [found for item in items(value) for found in _values(item, path[1:])]
+    if not isinstance(value, Mapping) or (len(path) > 1 and path[0] not in value):
+        return []
+    return _values(value.get(path[0]), path[1:])
+
+
+def is_own_key(value: object, resource: Resource, path: str, graph: Graph) -> bool:
+    """Whether a value names a customer-managed key: by its name, or as the output of one."""
+    if not isinstance(value, str) or not value:
+        return False
+    if _KEY_NAME.fullmatch(str(resolve(value, graph))):
+        return True
+    sources = {match[1] for match in REFERENCE.finditer(value)} or resource.links(path.partition(".")[0])
+    return (
+        any(graph.resources[urn].type in KEYS for urn in sources if urn in graph.resources)
+        and "alias/aws/" not in value
+    )
+
+
+@resource_rule(
+    "encryption-own-key",
+    title="What holds data is encrypted with a key of the environment",
+    types=(BUCKET, *KEY_PATHS),
+    severity="high",
+    why="With a key of the provider's nobody can say who may decrypt, take that right away, or prove that data is gone.",
+    remedy="Give it the key of its domain: data, models, logs, secrets or compute.",
+    controls={
+        "aws-fsbp": ("S3.17", "SNS.1", "SQS.1"),
+        "soc2": ("CC6.1",),
+        "iso-27001": ("A.8.24",),
+        "gdpr": ("32",),
+        "eu-ai-act": ("15",),
+        "nist-ai-rmf": ("MEASURE 2.7",),
+    },
+)
+def encryption_own_key(resource: Resource, graph: Graph) -> Found:
+    """A value that leads to no key of ours is reported, be it missing, the provider's own, or another resource's."""
+    if resource.type == BUCKET:
+        if not graph.linked(resource.urn, BUCKET_ENCRYPTION, "bucket"):
+            yield "nothing says how the bucket is encrypted"
+        return
+    if resource.type == BUCKET_ENCRYPTION and _receives_access_logs(resource, graph):
+        return
+    found = [(path, value) for path in KEY_PATHS[resource.type] for value in _values(resource.inputs, path.split("."))]
+    if not found:
+        yield "it names no key"
+    for path, value in found:
+        if is_own_key(value, resource, path, graph):
+            continue
+        if value is None:
+            yield f"{path} names no key"
+        elif is_unknown(value):
+            yield f"{path} comes from {value}, which is no key"
+        else:
+            yield f"{path} is {value}, which is no key of the environment"
+    if resource.type == BUCKET_ENCRYPTION:
+        for value in _values(resource.inputs, ["rules", "*", "applyServerSideEncryptionByDefault", "sseAlgorithm"]):
+            if value not in {"aws:kms", "aws:kms:dsse"}:
+                yield f"the algorithm is {value}, not aws:kms"
+
+
+def _receives_access_logs(encryption: Resource, graph: Graph) -> bool:
+    """Whether S3 writes access logs to the bucket, which it does to one with its own key only.
+
+    Amazon S3 User Guide, "Enabling Amazon S3 server access logging".
+    """
+    return any(graph.linked(urn, BUCKET_LOGGING, "targetBucket") for urn in encryption.links("bucket"))
+
+
+@resource_rule(
+    "key-rotation",
+    title="Keys rotate by themselves, at least once a year on AWS and every 90 days on Google Cloud",
+    types=(AWS_KEY, GCP_KEY),
+    severity="high",
+    why="A key that never changes protects everything that was ever written with one secret.",
+    remedy="keys.rotation_days in the stack's file.",
+    controls={
+        "cis-aws": ("4.6",),
+        "cis-gcp": ("1.11",),
+        "aws-fsbp": ("KMS.4",),
+        "soc2": ("CC6.1",),
+        "iso-27001": ("A.8.24",),
+        "gdpr": ("32",),
+    },
+)
+def key_rotation(resource: Resource, graph: Graph) -> Found:  # noqa: ARG001
+    """Of keys that can rotate: symmetric ones, for encryption."""
+    if resource.type == AWS_KEY:
+        symmetric = resource.get("customerMasterKeySpec", "SYMMETRIC_DEFAULT") == "SYMMETRIC_DEFAULT"
+        if not symmetric or resource.get("keyUsage", "ENCRYPT_DECRYPT") != "ENCRYPT_DECRYPT":
+            return
+        if resource.get("enableKeyRotation") is not True:
+            yield "rotation is off"
+        days = resource.get("rotationPeriodInDays", 365)
+        if not isinstance(days, int | float) or days > 365:
+            yield f"it rotates every {days} days"
+        return
+    if resource.get("purpose", "ENCRYPT_DECRYPT") != "ENCRYPT_DECRYPT":
+        return
+    period = seconds(resource.get("rotationPeriod"))
+    if period is None:
+        yield "it has no rotation period"
+    elif period > 90 * DAY:
+        yield f"it rotates every {period // DAY} days"
+
+
+@resource_rule(
+    "prod-key-deletion",
+    title="In prod, a deleted key can be had back for 30 days",
+    types=(AWS_KEY, AWS_REPLICA, GCP_KEY),
+    severity="medium",
+    why="Whoever deletes a key deletes all that was written with it, backups too.",
+    remedy="keys.deletion_days: 30.",
+    controls={"aws-fsbp": ("KMS.3",), "soc2": ("CC7.5",), "iso-27001": ("A.8.24",)},
+)
+def prod_key_deletion(resource: Resource, graph: Graph) -> Found:
+    """The waiting period, where it is stated; the default of either cloud is 30 days."""
+    if not is_prod(graph):
+        return
+    if resource.type == GCP_KEY:
+        given = resource.get("destroyScheduledDuration", f"{GCP_DEFAULT_DESTROY_DAYS * DAY}s")
+        period = seconds(given)
+        days = None if period is None else period // DAY
+    else:
+        given = days = resource.get("deletionWindowInDays", 30)
+    if not isinstance(days, int | float):
+        yield f"{given} is no time between the deletion and the loss"
+    elif days < 30:
+        yield f"only {days:g} days between the deletion and the loss"
+
+
+@resource_rule(
+    "key-administrable",
+    title="A key has a policy of its own that keeps the account in control of it",
+    types=(AWS_KEY, AWS_REPLICA),
+    severity="high",
+    why="Without the account's own statement a key whose last administrator is deleted is lost, with all that it encrypts.",
+    remedy="A statement that allows kms:* to arn:aws:iam::<account>:root.",
+    controls={"soc2": ("CC6.1",), "iso-27001": ("A.8.24",)},
+)
+def key_administrable(resource: Resource, graph: Graph) -> Found:
+    """A policy that is not yet known is reported by `document-readable`."""
+    own = statements(resource, graph, "resource")
+    if resource.get("policy") is None:
+        yield "it has the default policy, which lets every identity policy of the account use it"
+    elif not is_unknown(resource.get("policy")) and not any(
+        s.allows
+        and s.covers("kms:PutKeyPolicy")
+        and any(kind == "AWS" and (value.endswith(":root") or value.isdigit()) for kind, value in s.principals)
+        for s in own
+    ):
+        yield "its policy does not leave the account in control"
+    if resource.get("bypassPolicyLockoutSafetyCheck", False) is not False:
+        yield "the check against locking oneself out is switched off"

@@ -1,0 +1,69 @@
+"""That a failure is noticed, and that a message is not lost."""
+
+from policies.model import Graph, Resource
+from policies.rule import Found, resource_rule
+
+METRIC_ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
+COMPOSITE_ALARM = "aws:cloudwatch/compositeAlarm:CompositeAlarm"
+ALERT_POLICY = "gcp:monitoring/alertPolicy:AlertPolicy"
+QUEUE = "aws:sqs/queue:Queue"
+REDRIVE = "aws:sqs/redrivePolicy:RedrivePolicy"
+SUBSCRIPTION = "gcp:pubsub/subscription:Subscription"
+
+# What sends to a queue the messages that could not be handled, and the input that names the queue.
+_SENDS_DEAD_LETTERS = (
+    (QUEUE, "redrivePolicy"),
+    (REDRIVE, "redrivePolicy"),
+    ("aws:lambda/function:Function", "deadLetterConfig"),
+    ("aws:lambda/functionEventInvokeConfig:FunctionEventInvokeConfig", "destinationConfig"),
+    ("aws:sns/topicSubscription:TopicSubscription", "redrivePolicy"),
+    ("aws:cloudwatch/eventTarget:EventTarget", "deadLetterConfig"),
+)
+
+
+@resource_rule(
+    "alarm-reaches-somebody",
+    title="An alarm tells somebody",
+    types=(METRIC_ALARM, COMPOSITE_ALARM, ALERT_POLICY),
+    severity="medium",
+    why="An alarm without an action is a red light in an empty room.",
+    remedy="alarm_actions or notification_channels from the environment's notifications.",
+    controls={
+        "soc2": ("CC7.2", "CC7.3"),
+        "iso-27001": ("A.8.16",),
+        "eu-ai-act": ("12",),
+        "nist-ai-rmf": ("MEASURE 2.4", "MEASURE 3.1"),
+    },
+)
+def alarm_reaches_somebody(resource: Resource, graph: Graph) -> Found:
+    """An alarm that a composite alarm listens to speaks through that one."""
+    if resource.type == ALERT_POLICY:
+        if not resource.get("notificationChannels"):
+            yield "it has no notification channel"
+    elif resource.get("actionsEnabled", True) is False:
+        yield "its actions are switched off"
+    elif not resource.get("alarmActions") and not graph.linked(resource.urn, COMPOSITE_ALARM, "alarmRule"):
+        yield "it has no action"
+
+
+@resource_rule(
+    "queue-dead-letter",
+    title="A message that cannot be handled is kept, not lost",
+    types=(QUEUE, SUBSCRIPTION),
+    severity="low",
+    enforcement="advisory",
+    why="A message that fails again and again blocks the others until it expires, and then nobody knows what it said.",
+    remedy="AWS: redrive_policy to a second queue. Google Cloud: dead_letter_policy.",
+    controls={"soc2": ("A1.2",), "iso-27001": ("A.8.14",)},
+)
+def queue_dead_letter(resource: Resource, graph: Graph) -> Found:
+    """What receives dead letters needs none itself."""
+    if resource.type == SUBSCRIPTION:
+        receives = any(graph.linked(topic, SUBSCRIPTION, "deadLetterPolicy") for topic in resource.links("topic"))
+        if not receives and not resource.get("deadLetterPolicy.deadLetterTopic"):
+            yield "it has no dead-letter topic"
+        return
+    receives = any(graph.linked(resource.urn, type_, property_) for type_, property_ in _SENDS_DEAD_LETTERS)
+    own = resource.get("redrivePolicy") or graph.linked(resource.urn, REDRIVE, "queueUrl")
+    if not own and not receives:
+        yield "it has no dead-letter queue"

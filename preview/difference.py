@@ -1,0 +1,193 @@
+"""What changes from one graph to another: created, changed property by property, replaced, removed."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from policies.model import Graph, Resource
+from policies.stateful import HOLDS_DATA
+from preview.documents import decoded
+
+REPLACED_BY: Mapping[str, frozenset[str]] = {
+    # internal/service/s3/bucket.go and internal/service/kms/key.go of hashicorp/terraform-provider-aws: `ForceNew`
+    "aws:kms/key:Key": frozenset({"customKeyStoreId", "customerMasterKeySpec", "keyUsage", "multiRegion", "xksKeyId"}),
+    "aws:s3/bucket:Bucket": frozenset({"bucket", "bucketPrefix"}),
+    # google/services/kms/resource_kms_crypto_key.go and storage/resource_storage_bucket.go of
+    # hashicorp/terraform-provider-google: `ForceNew`
+    "gcp:kms/cryptoKey:CryptoKey": frozenset(
+        {
+            "cryptoKeyBackend",
+            "destroyScheduledDuration",
+            "importOnly",
+            "keyRing",
+            "name",
+            "purpose",
+            "versionTemplate.protectionLevel",
+        }
+    ),
+    "gcp:storage/bucket:Bucket": frozenset({"enableObjectRetention", "location", "name", "project"}),
+}
+"""Inputs that cannot change in place: a new value deletes the resource and makes another. Only what a source states."""
+
+How = Literal["removed", "replaced", "changed"]
+Fate = Literal["lost", "refused", "left behind", "stays"]
+"""Of data: gone with the resource; the whole update is refused; kept in the cloud, no longer managed; untouched."""
+
+ABSENT = "(absent)"
+"""In place of a value that one side does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One property: its path, and its value before and after."""
+
+    path: str
+    old: Any
+    new: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changed:
+    """A resource that both sides have."""
+
+    resource: Resource
+    """As it will be."""
+    before: Resource
+    changes: tuple[Change, ...]
+    replaced: bool
+    """Whether one of the changes is known to delete the resource and make another."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endangered:
+    """What holds data and does not stay as it is."""
+
+    resource: Resource
+    how: How
+
+    @property
+    def fate(self) -> Fate:
+        """What becomes of the data."""
+        if self.how == "changed":
+            return "stays"
+        if self.resource.protect:
+            return "refused"
+        return "left behind" if self.resource.retain_on_delete else "lost"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Everything that changes; each part in order of URN. Components are no part of it: they exist in Pulumi alone."""
+
+    created: tuple[Resource, ...] = ()
+    changed: tuple[Changed, ...] = ()
+    removed: tuple[Resource, ...] = ()
+
+    @property
+    def replaced(self) -> tuple[Changed, ...]:
+        """Those of the changed that are deleted and made again."""
+        return tuple(c for c in self.changed if c.replaced)
+
+    @property
+    def endangered(self) -> tuple[Endangered, ...]:
+        """What holds data and is removed, replaced or changed, in this order."""
+        fates: tuple[tuple[How, tuple[Resource, ...]], ...] = (
+            ("removed", self.removed),
+            ("replaced", tuple(c.before for c in self.changed if c.replaced)),
+            ("changed", tuple(c.before for c in self.changed if not c.replaced)),
+        )
+        return tuple(Endangered(resource=r, how=how) for how, found in fates for r in found if r.type in HOLDS_DATA)
+
+    def __bool__(self) -> bool:
+        """Whether anything changes."""
+        return bool(self.created or self.changed or self.removed)
+
+
+def compare(base: Graph, head: Graph) -> Difference:
+    """What an update from `base` to `head` would do.
+
+    A resource that names its former URN in an alias stays the same resource. What it is told to ignore does not count.
+    """
+    old = {urn: r for urn, r in base.resources.items() if r.custom}
+    new = {urn: r for urn, r in head.resources.items() if r.custom}
+    formerly = {urn: next((a for a in r.aliases if a in old), "") for urn, r in new.items() if urn not in old}
+    moved = {before: urn for urn, before in formerly.items() if before and before not in new}
+    created = [r for urn, r in new.items() if urn not in old and moved.get(formerly[urn]) != urn]
+    changed: list[Changed] = []
+    for urn, before in old.items():
+        after = new.get(moved.get(urn, urn))
+        if after is None:
+            continue
+        changes = tuple(_changes(before, after, moved))
+        if changes:
+            fixed = REPLACED_BY.get(after.type, frozenset())
+            replaced = any(c.path in fixed or c.path.partition(".")[0] in fixed for c in changes)
+            changed.append(Changed(resource=after, before=before, changes=changes, replaced=replaced))
+    return Difference(
+        created=tuple(created),
+        changed=tuple(sorted(changed, key=lambda c: c.resource.urn)),
+        removed=tuple(r for urn, r in old.items() if urn not in new and urn not in moved),
+    )
+
+
+def _changes(before: Resource, after: Resource, moved: Mapping[str, str]) -> Iterator[Change]:
+    if before.urn != after.urn:
+        yield Change("(urn)", before.urn, after.urn)
+    for path, old, new in _differing("", _renamed(dict(before.inputs), moved), dict(after.inputs)):
+        if not _ignored(path, after.ignore_changes):
+            yield Change(path, old, new)
+    for name, old, new in (
+        ("(protect)", before.protect, after.protect),
+        ("(retain on delete)", before.retain_on_delete, after.retain_on_delete),
+        ("(provider)", _renamed(before.provider, moved), after.provider),
+    ):
+        if old != new:
+            yield Change(name, old, new)
+
+
+def _ignored(path: str, ignored: tuple[str, ...]) -> bool:
+    return any(path == i or path.startswith((f"{i}.", f"{i}[")) for i in ignored)
+
+
+def _renamed(value: Any, moved: Mapping[str, str]) -> Any:
+    """The value with references to what has moved as they are now: they are the same resources."""
+    if not moved:
+        return value
+    if isinstance(value, dict):
+        return {key: _renamed(item, moved) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_renamed(item, moved) for item in value]
+    if isinstance(value, str):
+        for before, now in moved.items():
+            value = value.replace(f"${{{before}#", f"${{{now}#") if value != before else now
+    return value
+
+
+def _differing(path: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Every place in which two values differ; a document in a text is looked into."""
+    if old == new:
+        return
+    left, right = decoded(old), decoded(new)
+    if isinstance(left, dict) and isinstance(right, dict):
+        form = f"{path}.{{}}" if path else "{}"
+    elif isinstance(left, list) and isinstance(right, list):
+        form, left, right = f"{path}[{{}}]", *_numbered(left, right)
+    else:
+        yield path, old, new
+        return
+    for key in [*left, *(key for key in right if key not in left)]:
+        yield from _differing(form.format(key), left.get(key, ABSENT), right.get(key, ABSENT))
+
+
+def _numbered(left: list[Any], right: list[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Two lists as maps: by position, or by the ids of a policy's statements where all have their own.
+
+    One more statement at the top is then no change of all that follow.
+    """
+    maps: list[dict[str, Any]] = []
+    for items in (left, right):
+        ids = [str(item.get("Sid") or "") if isinstance(item, dict) else "" for item in items]
+        if not all(ids) or len(set(ids)) < len(ids):
+            return {str(i): item for i, item in enumerate(left)}, {str(i): item for i, item in enumerate(right)}
+        maps.append(dict(zip(ids, items, strict=True)))
+    return maps[0], maps[1]

@@ -1,0 +1,1 @@
+"""The same previews for three readers: a person at a terminal, a program, a pull request."""

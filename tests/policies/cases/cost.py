@@ -1,0 +1,85 @@
+"""Rules on cost."""
+
+from tests.policies.build import aws, bad, changed, gcp, good, make
+
+
+def notification(kind, threshold=80, **rest):
+    rest = rest or {"subscriberEmailAddresses": ["a@example.com"]}
+    return {
+        "notificationType": kind,
+        "threshold": threshold,
+        "thresholdType": "PERCENTAGE",
+        "comparisonOperator": "GREATER_THAN",
+        **rest,
+    }
+
+
+def budget(*notifications):
+    return make("aws:budgets/budget:Budget", inputs={"notifications": list(notifications)})
+
+
+SPENT, FORECAST = notification("ACTUAL"), notification("FORECASTED", 100)
+GCP_BUDGET = make(
+    "gcp:billing/budget:Budget",
+    inputs={"thresholdRules": [{"thresholdPercent": 0.8}, {"thresholdPercent": 1, "spendBasis": "FORECASTED_SPEND"}]},
+)
+
+
+def group(**inputs):
+    return make("aws:cloudwatch/logGroup:LogGroup", inputs=inputs)
+
+
+def function(**config):
+    return make("gcp:cloudfunctionsv2/function:Function", inputs={"serviceConfig": config})
+
+
+CASES = [
+    bad("budget-exists", "none on AWS", "no budget on aws", aws()),
+    bad("budget-exists", "none on Google Cloud", "no budget on gcp", aws(), gcp(), budget(SPENT)),
+    good("budget-exists", "one on each", aws(), gcp(), budget(SPENT), GCP_BUDGET),
+    bad("budget-warns", "nothing", "what is spent", budget()),
+    bad("budget-warns", "no forecast", "what is forecast", budget(SPENT)),
+    bad("budget-warns", "after the fact", "what is spent", budget(FORECAST, notification("ACTUAL", 120))),
+    bad(
+        "budget-warns", "nobody", "what is spent", budget(FORECAST, notification("ACTUAL", subscriberEmailAddresses=[]))
+    ),
+    bad(
+        "budget-warns",
+        "dollars, not percent",
+        "what is spent",
+        budget(FORECAST, {**SPENT, "thresholdType": "ABSOLUTE_VALUE"}),
+    ),
+    bad(
+        "budget-warns",
+        "no forecast on Google Cloud",
+        "what is forecast",
+        changed(GCP_BUDGET, thresholdRules=[{"thresholdPercent": 0.5}]),
+    ),
+    bad(
+        "budget-warns",
+        "nobody on Google Cloud",
+        "what is spent",
+        changed(GCP_BUDGET, allUpdatesRule={"disableDefaultIamRecipients": True}),
+    ),
+    good("budget-warns", "both", budget(SPENT, FORECAST)),
+    good("budget-warns", "by a topic", budget(FORECAST, notification("ACTUAL", subscriberSnsTopicArns=["arn"]))),
+    good("budget-warns", "both on Google Cloud", GCP_BUDGET),
+    good(
+        "budget-warns",
+        "by a topic on Google Cloud",
+        changed(GCP_BUDGET, allUpdatesRule={"disableDefaultIamRecipients": True, "pubsubTopic": "t"}),
+    ),
+    bad("log-retention", "none", "for ever", group()),
+    bad("log-retention", "zero", "for ever", group(retentionInDays=0)),
+    bad("log-retention", "not yet known", "for ever", group(retentionInDays="${urn:pulumi:dev::p::t::n#days}")),
+    good("log-retention", "a month", group(retentionInDays=30)),
+    bad("scale-ceiling", "none", "no ceiling", function()),
+    bad("scale-ceiling", "zero", "no ceiling", function(maxInstanceCount=0)),
+    bad("scale-ceiling", "a service", "no ceiling", make("gcp:cloudrunv2/service:Service")),
+    good("scale-ceiling", "one", function(maxInstanceCount=1)),
+    good(
+        "scale-ceiling",
+        "a service",
+        make("gcp:cloudrunv2/service:Service", inputs={"template": {"scaling": {"maxInstanceCount": 4}}}),
+    ),
+]

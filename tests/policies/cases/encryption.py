@@ -1,0 +1,184 @@
+"""Rules on keys and encryption."""
+
+from tests.policies.build import ACCOUNT, PROJECT, aws, bad, changed, document, gcp, good, make, ref
+
+ROOT = {
+    "Sid": "Root",
+    "Effect": "Allow",
+    "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
+    "Action": "kms:*",
+    "Resource": "*",
+}
+KEY = make(
+    "aws:kms/key:Key", "key", inputs={"policy": document(ROOT), "enableKeyRotation": True, "deletionWindowInDays": 30}
+)
+GCP_KEY = make("gcp:kms/cryptoKey:CryptoKey", "key", inputs={"name": "data", "rotationPeriod": "7776000s"})
+BUCKET = make("aws:s3/bucket:Bucket", "raw", inputs={"bucket": "acme-dev-raw"})
+KEY_NAME = f"projects/{PROJECT}/locations/us/keyRings/r/cryptoKeys/k"
+
+
+def encryption(**default):
+    return make(
+        "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration",
+        inputs={"bucket": "acme-dev-raw", "rules": [{"applyServerSideEncryptionByDefault": default}]},
+        comes_from={"bucket": BUCKET},
+    )
+
+
+def group(**inputs):
+    return make("aws:cloudwatch/logGroup:LogGroup", inputs={"name": "/flows", **inputs})
+
+
+def secret(replication):
+    return make("gcp:secretmanager/secret:Secret", inputs={"secretId": "s", "replication": replication})
+
+
+def gcs(**inputs):
+    return make("gcp:storage/bucket:Bucket", inputs={"name": "acme-dev-raw", **inputs})
+
+
+def of_key(name):
+    return {"customerManagedEncryption": {"kmsKeyName": name}}
+
+
+RULE = "encryption-own-key"
+CASES = [
+    bad(RULE, "a bucket that says nothing", "nothing says", BUCKET),
+    bad(RULE, "a bucket with the provider's key", "names no key", BUCKET, encryption(sseAlgorithm="aws:kms")),
+    bad(
+        RULE,
+        "another algorithm",
+        "the algorithm is AES256",
+        BUCKET,
+        KEY,
+        encryption(sseAlgorithm="AES256", kmsMasterKeyId=ref(KEY, "arn")),
+    ),
+    bad(
+        RULE,
+        "AWS's own alias",
+        "no key of the environment",
+        make("aws:sns/topic:Topic", inputs={"kmsMasterKeyId": "alias/aws/sns"}),
+    ),
+    bad(RULE, "AWS's own alias by ARN", "no key of", group(kmsKeyId=f"arn:aws:kms:us-west-2:{ACCOUNT}:alias/aws/logs")),
+    bad(RULE, "no key at all", "kmsKeyId names no key", group()),
+    bad(RULE, "an empty key", "no key of", group(kmsKeyId="")),
+    bad(RULE, "another resource's output", "which is no key", BUCKET, group(kmsKeyId=ref(BUCKET, "arn"))),
+    bad(RULE, "a topic without", "names no key", make("gcp:pubsub/topic:Topic", inputs={"name": "t"})),
+    bad(RULE, "a secret with Google's key", "it names no key", secret({"auto": {}})),
+    bad(
+        RULE,
+        "a secret with one replica of two",
+        "names no key",
+        secret(
+            {
+                "userManaged": {
+                    "replicas": [
+                        {"location": "a", **of_key(KEY_NAME)},
+                        {"location": "b", "customerManagedEncryption": {}},
+                    ]
+                }
+            }
+        ),
+    ),
+    bad(RULE, "a bucket on Google Cloud without", "it names no key", gcs()),
+    good(RULE, "a bucket with a key", BUCKET, KEY, encryption(sseAlgorithm="aws:kms", kmsMasterKeyId=ref(KEY, "arn"))),
+    good(RULE, "a key by its ARN", group(kmsKeyId=f"arn:aws:kms:us-west-2:{ACCOUNT}:key/1234-ab")),
+    good(RULE, "a key by the environment's alias", group(kmsKeyId="alias/acme-dev-logs")),
+    good(
+        RULE,
+        "a key whose name was written down",
+        KEY,
+        make("aws:sqs/queue:Queue", inputs={"kmsMasterKeyId": "key-id"}, comes_from={"kmsMasterKeyId": KEY}),
+    ),
+    good(RULE, "a bucket on Google Cloud", GCP_KEY, gcs(encryption={"defaultKmsKeyName": ref(GCP_KEY, "id")})),
+    good(RULE, "a secret", secret({"userManaged": {"replicas": [{"location": "a", **of_key(KEY_NAME)}]}})),
+    good(
+        RULE,
+        "a bucket that S3 writes access logs to",
+        BUCKET,
+        encryption(sseAlgorithm="AES256"),
+        make(
+            "aws:s3/bucketLogging:BucketLogging",
+            inputs={"bucket": "acme-dev-curated", "targetBucket": "acme-dev-raw"},
+            comes_from={"targetBucket": BUCKET},
+        ),
+    ),
+    bad("key-rotation", "off", "rotation is off", make("aws:kms/key:Key", inputs={})),
+    bad(
+        "key-rotation",
+        "not yet known",
+        "rotation is off",
+        BUCKET,
+        make("aws:kms/key:Key", inputs={"enableKeyRotation": ref(BUCKET, "id")}),
+    ),
+    bad("key-rotation", "too seldom", "every 400 days", changed(KEY, rotationPeriodInDays=400)),
+    bad("key-rotation", "none on Google Cloud", "no rotation period", changed(GCP_KEY, rotationPeriod=None)),
+    bad("key-rotation", "too seldom on Google Cloud", "every 180 days", changed(GCP_KEY, rotationPeriod="15552000s")),
+    good("key-rotation", "on", KEY),
+    good("key-rotation", "every 90 days", GCP_KEY),
+    good(
+        "key-rotation",
+        "a key that cannot",
+        make("aws:kms/key:Key", inputs={"customerMasterKeySpec": "RSA_2048", "keyUsage": "SIGN_VERIFY"}),
+    ),
+    good(
+        "key-rotation", "a key for signatures only", make("aws:kms/key:Key", inputs={"keyUsage": "GENERATE_VERIFY_MAC"})
+    ),
+    good(
+        "key-rotation",
+        "a signing key on Google Cloud",
+        make("gcp:kms/cryptoKey:CryptoKey", inputs={"purpose": "ASYMMETRIC_SIGN"}),
+    ),
+    bad("prod-key-deletion", "a week", "only 7 days", aws("prod"), changed(KEY, deletionWindowInDays=7)),
+    bad(
+        "prod-key-deletion",
+        "a replica's week",
+        "only 7 days",
+        aws("prod"),
+        make("aws:kms/replicaKey:ReplicaKey", inputs={"deletionWindowInDays": 7}),
+    ),
+    bad(
+        "prod-key-deletion",
+        "a day on Google Cloud",
+        "only 1 days",
+        gcp("prod"),
+        changed(GCP_KEY, destroyScheduledDuration="86400s"),
+    ),
+    bad(
+        "prod-key-deletion",
+        "a time that is none",
+        "soon is no time",
+        gcp("prod"),
+        changed(GCP_KEY, destroyScheduledDuration="soon"),
+    ),
+    good("prod-key-deletion", "a month", aws("prod"), KEY),
+    good("prod-key-deletion", "the default", gcp("prod"), GCP_KEY),
+    good("prod-key-deletion", "a week in dev", aws("dev"), changed(KEY, deletionWindowInDays=7)),
+    bad("key-administrable", "no policy", "the default policy", changed(KEY, policy=None)),
+    bad(
+        "key-administrable",
+        "no statement for the account",
+        "in control",
+        changed(KEY, policy=document({**ROOT, "Principal": {"Service": "logs.amazonaws.com"}})),
+    ),
+    bad(
+        "key-administrable",
+        "a statement that denies",
+        "in control",
+        changed(KEY, policy=document({**ROOT, "Effect": "Deny"})),
+    ),
+    bad(
+        "key-administrable",
+        "rights too few",
+        "in control",
+        changed(KEY, policy=document({**ROOT, "Action": ["kms:Describe*"]})),
+    ),
+    bad("key-administrable", "no safety check", "switched off", changed(KEY, bypassPolicyLockoutSafetyCheck=True)),
+    good("key-administrable", "the account's statement", KEY),
+    good(
+        "key-administrable",
+        "the account by its number",
+        changed(KEY, policy=document({**ROOT, "Principal": {"AWS": ACCOUNT}})),
+    ),
+    good("key-administrable", "not yet known", BUCKET, changed(KEY, policy=ref(BUCKET, "policy"))),
+]

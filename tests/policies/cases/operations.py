@@ -1,0 +1,70 @@
+"""Rules on alarms and messages."""
+
+from tests.policies.build import bad, good, make, ref
+
+TOPIC = make("aws:sns/topic:Topic", inputs={"name": "acme-dev-alerts"})
+DEAD = make("aws:sqs/queue:Queue", "dead", inputs={"name": "acme-dev-dead"})
+REDRIVE = f'{{"deadLetterTargetArn": "{ref(DEAD, "arn")}", "maxReceiveCount": 5}}'
+QUEUE = make("aws:sqs/queue:Queue", "work", inputs={"redrivePolicy": REDRIVE})
+PLAIN = make("aws:sqs/queue:Queue", "work", inputs={"name": "acme-dev-work"})
+APART = make("aws:sqs/redrivePolicy:RedrivePolicy", inputs={"queueUrl": ref(PLAIN, "url"), "redrivePolicy": REDRIVE})
+
+
+def alarm(**inputs):
+    return make("aws:cloudwatch/metricAlarm:MetricAlarm", "alarm", inputs=inputs)
+
+
+def composite(**inputs):
+    rule = f"ALARM({ref(alarm(), 'alarmName')})"
+    return make("aws:cloudwatch/compositeAlarm:CompositeAlarm", inputs={"alarmRule": rule, **inputs})
+
+
+def policy(**inputs):
+    return make("gcp:monitoring/alertPolicy:AlertPolicy", inputs=inputs)
+
+
+DEAD_TOPIC = make("gcp:pubsub/topic:Topic", "dead", inputs={"name": "acme-dev-dead"})
+
+
+def subscription(*, comes_from=None, **inputs):
+    return make("gcp:pubsub/subscription:Subscription", inputs=inputs, comes_from=comes_from)
+
+
+ALARM, DEAD_LETTER = "alarm-reaches-somebody", "queue-dead-letter"
+CASES = [
+    bad(ALARM, "no action", "no action", alarm()),
+    bad(
+        ALARM,
+        "actions that are off",
+        "switched off",
+        TOPIC,
+        alarm(alarmActions=[ref(TOPIC, "arn")], actionsEnabled=False),
+    ),
+    bad(ALARM, "a composite alarm without", "no action", alarm(alarmActions=["arn"]), composite()),
+    bad(ALARM, "no channel", "no notification channel", policy()),
+    good(ALARM, "an action", TOPIC, alarm(alarmActions=[ref(TOPIC, "arn")])),
+    good(ALARM, "through a composite alarm", alarm(), composite(alarmActions=["arn"])),
+    good(ALARM, "a channel", policy(notificationChannels=["c"])),
+    bad(DEAD_LETTER, "no queue", "no dead-letter queue", PLAIN),
+    bad(DEAD_LETTER, "no topic", "no dead-letter topic", subscription()),
+    good(DEAD_LETTER, "a queue, which needs none itself", QUEUE, DEAD),
+    good(DEAD_LETTER, "a queue by a policy apart", PLAIN, DEAD, APART),
+    good(
+        DEAD_LETTER,
+        "a function's queue",
+        DEAD,
+        make("aws:lambda/function:Function", inputs={"deadLetterConfig": {"targetArn": ref(DEAD, "arn")}}),
+    ),
+    good(
+        DEAD_LETTER,
+        "what reads the dead letters",
+        DEAD_TOPIC,
+        subscription(topic="dead", comes_from={"topic": DEAD_TOPIC}),
+        make(
+            "gcp:pubsub/subscription:Subscription",
+            "work",
+            inputs={"deadLetterPolicy": {"deadLetterTopic": ref(DEAD_TOPIC, "id")}},
+        ),
+    ),
+    good(DEAD_LETTER, "a topic", subscription(deadLetterPolicy={"deadLetterTopic": "t"})),
+]

@@ -1,0 +1,146 @@
+"""What changes from one graph to another."""
+
+import json
+from typing import Any
+
+import pytest
+
+from policies.model import Graph
+from preview.difference import ABSENT, Change, compare
+from tests.preview.graphs import graph, make, ref, urn
+
+BUCKET = "aws:s3/bucket:Bucket"
+KEY = "gcp:kms/cryptoKey:CryptoKey"
+TOPIC = "aws:sns/topic:Topic"
+POLICY = "aws:s3/bucketPolicy:BucketPolicy"
+
+
+def changes(old: dict[str, Any], new: dict[str, Any], **fields: Any) -> tuple[Change, ...]:
+    found = compare(graph(make(TOPIC, "a", inputs=old)), graph(make(TOPIC, "a", inputs=new, **fields)))
+    assert not found.created
+    assert not found.removed
+    return found.changed[0].changes if found.changed else ()
+
+
+def test_created_removed_and_nothing_of_components() -> None:
+    base = graph(make(TOPIC, "old"), make(TOPIC, "same"), make("ai-platform:aws:Alerts", "alerts"))
+    head = graph(make(TOPIC, "new"), make(TOPIC, "same"), make("ai-platform:aws:Storage", "raw"))
+    found = compare(base, head)
+    assert [r.name for r in found.created] == ["new"]
+    assert [r.name for r in found.removed] == ["old"]
+    assert found.changed == ()
+    assert found
+    assert not compare(head, head)
+
+
+def test_property_by_property() -> None:
+    old = {"name": "a", "tags": {"x": "1", "y": "2"}, "rules": [{"days": 1}, {"days": 2}], "gone": True}
+    new = {"name": "a", "tags": {"x": "1", "y": "3"}, "rules": [{"days": 1}, {"days": 5}, {"days": 9}], "new": [1]}
+    assert changes(old, new) == (
+        Change("tags.y", "2", "3"),
+        Change("rules[1].days", 2, 5),
+        Change("rules[2]", ABSENT, {"days": 9}),
+        Change("gone", True, ABSENT),
+        Change("new", ABSENT, [1]),
+    )
+
+
+def test_a_document_in_a_text_is_looked_into_and_its_statements_known_by_their_id() -> None:
+    def document(*statements: dict[str, str]) -> str:
+        return json.dumps({"Version": "2012-10-17", "Statement": statements})
+
+    read, write = {"Sid": "read", "Action": "s3:Get*"}, {"Sid": "write", "Action": "s3:Put*"}
+    assert changes({"policy": document(read)}, {"policy": document(write, read)}) == (
+        Change("policy.Statement[write]", ABSENT, write),
+    )
+    assert changes({"policy": document(read)}, {"policy": document({**read, "Action": "s3:*"})}) == (
+        Change("policy.Statement[read].Action", "s3:Get*", "s3:*"),
+    )
+    # Two of one id, or none: by position.
+    assert changes({"policy": document(read, read)}, {"policy": document(read, write)}) == (
+        Change("policy.Statement[1].Sid", "read", "write"),
+        Change("policy.Statement[1].Action", "s3:Get*", "s3:Put*"),
+    )
+    assert changes({"policy": "{"}, {"policy": document(read)}) == (Change("policy", "{", document(read)),)
+    assert changes({"a": [1]}, {"a": {"b": 1}}) == (Change("a", [1], {"b": 1}),)
+
+
+def test_what_is_ignored_does_not_change() -> None:
+    old = {"tags": {"a": "1"}, "size": 1, "sizes": 1, "list": [1]}
+    new = {"tags": {"a": "2"}, "size": 2, "sizes": 2, "list": [2]}
+    assert changes(old, new, ignore_changes=("tags", "size", "list")) == (Change("sizes", 1, 2),)
+
+
+def test_options_are_part_of_it() -> None:
+    before = make(BUCKET, "a", protect=True, retain_on_delete=True, provider="p")
+    found = compare(graph(before), graph(make(BUCKET, "a", provider="q", dependencies=("x",))))
+    assert found.changed[0].changes == (
+        Change("(protect)", True, False),
+        Change("(retain on delete)", True, False),
+        Change("(provider)", "p", "q"),
+    )
+
+
+def test_an_alias_keeps_a_resource_and_what_refers_to_it() -> None:
+    nested = {"bucket": ref(BUCKET, "old"), "deep": [{"arn": f"{ref(BUCKET, 'old', 'arn')}/*"}]}
+    after = {"bucket": ref(BUCKET, "new"), "deep": [{"arn": f"{ref(BUCKET, 'new', 'arn')}/*"}]}
+    base = graph(make(BUCKET, "old"), make(POLICY, "p", inputs=nested, provider=urn(BUCKET, "old")))
+    head = graph(
+        make(BUCKET, "new", aliases=(urn(BUCKET, "older"), urn(BUCKET, "old"))),
+        make(POLICY, "p", inputs=after, provider=urn(BUCKET, "new")),
+    )
+    found = compare(base, head)
+    assert (found.created, found.removed) == ((), ())
+    assert [c.changes for c in found.changed] == [(Change("(urn)", urn(BUCKET, "old"), urn(BUCKET, "new")),)]
+
+
+def test_an_alias_of_something_that_stays_moves_nothing() -> None:
+    base = graph(make(BUCKET, "old"))
+    found = compare(base, graph(make(BUCKET, "old"), make(BUCKET, "new", aliases=(urn(BUCKET, "old"),))))
+    assert [r.name for r in found.created] == ["new"]
+    assert (found.removed, found.changed) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("type_", "old", "new", "replaced"),
+    [
+        (BUCKET, {"bucket": "a"}, {"bucket": "b"}, True),
+        (BUCKET, {"bucket": "a"}, {"bucket": "a", "forceDestroy": True}, False),
+        (
+            KEY,
+            {"versionTemplate": {"protectionLevel": "HSM"}},
+            {"versionTemplate": {"protectionLevel": "SOFTWARE"}},
+            True,
+        ),
+        (KEY, {"versionTemplate": {"algorithm": "a"}}, {"versionTemplate": {"algorithm": "b"}}, False),
+        (TOPIC, {"name": "a"}, {"name": "b"}, False),
+    ],
+)
+def test_replaced_where_a_source_says_so(type_: str, old: dict[str, Any], new: dict[str, Any], replaced: bool) -> None:
+    found = compare(graph(make(type_, "a", inputs=old)), graph(make(type_, "a", inputs=new)))
+    assert [c.replaced for c in found.changed] == [replaced]
+    assert len(found.replaced) == replaced
+
+
+def data(name: str, **fields: Any) -> Graph:
+    return graph(make(BUCKET, name, **fields), make(TOPIC, name))
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "how", "fate"),
+    [
+        (data("a"), graph(), "removed", "lost"),
+        (data("a", retain_on_delete=True), graph(), "removed", "left behind"),
+        (data("a", protect=True, retain_on_delete=True), graph(), "removed", "refused"),
+        (data("a", inputs={"bucket": "a"}), data("a", inputs={"bucket": "b"}, protect=True), "replaced", "lost"),
+        (data("a", inputs={"bucket": "a"}, protect=True), data("a", inputs={"bucket": "b"}), "replaced", "refused"),
+        (data("a", protect=True), data("a"), "changed", "stays"),
+    ],
+)
+def test_what_holds_data_and_what_becomes_of_it(base: Graph, head: Graph, how: str, fate: str) -> None:
+    found = compare(base, head).endangered
+    assert [(e.resource.name, e.resource.type, e.how, e.fate) for e in found] == [("a", BUCKET, how, fate)]
+
+
+def test_secrets_have_no_difference() -> None:
+    assert changes({"value": "[secret]"}, {"value": "[secret]"}) == ()
