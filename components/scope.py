@@ -1,7 +1,7 @@
 """What every component is given: where it is built, how things are called there, and what a destroy may do."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import date
 from typing import Any
 
@@ -35,6 +35,8 @@ class Scope:
     today: date
     """The day of the run in UTC, for the few services that want a date to start from."""
     provider: pulumi.ProviderResource
+    replica_provider: pulumi.ProviderResource | None = None
+    """The provider of the second region, where the cloud wants one and the environment has such a region."""
 
     @property
     def deletable(self) -> bool:
@@ -57,6 +59,7 @@ class Component(pulumi.ComponentResource):
         self,
         *,
         holds_data: bool = False,
+        replica: bool = False,
         formerly: Sequence[str] = (),
         depends_on: Sequence[pulumi.Resource] = (),
         ignore_changes: Sequence[str] = (),
@@ -64,12 +67,13 @@ class Component(pulumi.ComponentResource):
     ) -> pulumi.ResourceOptions:
         """Options of a child: this parent, the scope's provider, and the tier's protection where it `holds_data`.
 
+        A `replica` is made by the provider of the second region.
         `formerly` lists the logical names that the child had before, so that a rename moves it instead of replacing it.
         `rest` goes to `pulumi.ResourceOptions` as it is.
         """
         return pulumi.ResourceOptions(
             parent=self,
-            provider=self.scope.provider,
+            provider=self.scope.replica_provider if replica else self.scope.provider,
             protect=(holds_data and not self.scope.deletable) or None,
             retain_on_delete=(holds_data and self.scope.protection == "retain") or None,
             depends_on=list(depends_on),
@@ -80,7 +84,16 @@ class Component(pulumi.ComponentResource):
 
     def finish(self, outputs: Any) -> None:
         """Register the fields of a contract as the component's outputs."""
-        self.register_outputs({f.name: getattr(outputs, f.name) for f in fields(outputs)})
+        self.register_outputs(_plain(outputs))
+
+
+def _plain(value: Any) -> Any:
+    """A contract as what Pulumi stores: maps and lists, contracts inside of contracts too."""
+    if is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def opened(secret: Secure) -> pulumi.Output[str]:
@@ -96,3 +109,11 @@ def opened(secret: Secure) -> pulumi.Output[str]:
         return str(value)
 
     return config.require_secret_object(str(first)).apply(walk)
+
+
+def after(value: pulumi.Input[str], *resources: pulumi.Resource) -> pulumi.Output[str]:
+    """`value`, once these resources are there: who uses it depends on every one of them.
+
+    It goes by their URNs, which are known before anything is built, so a preview still knows a value that it knew.
+    """
+    return pulumi.Output.all(value, *(resource.urn for resource in resources)).apply(lambda found: str(found[0]))

@@ -74,3 +74,33 @@ def source(account: str, arn: Any = None) -> Condition:
 def trust(service: str, account: str, arn: Any = None) -> Document:
     """The trust policy of a role that one service assumes, for this account and resource only."""
     return document(allow(["sts:AssumeRole"], principals={"Service": service}, when=source(account, arn)))
+
+
+def outsiders(account: str, organization: str | None = None) -> Condition:
+    """Whoever is neither of this account (of this organization, where one is given) nor a service of AWS; for denials.
+
+    >>> outsiders("111111111111")["StringNotEquals"]
+    {'aws:PrincipalAccount': '111111111111'}
+    """
+    inside = {"aws:PrincipalOrgID": organization} if organization else {"aws:PrincipalAccount": account}
+    # Negated operators also match where the key is missing, as it is for a service of AWS: hence the second condition.
+    return {"StringNotEquals": inside, "BoolIfExists": {"aws:PrincipalIsAWSService": "false"}}
+
+
+def insiders(account: str, organization: str | None = None) -> Condition:
+    """A principal of this account (of this organization, where one is given), on a resource of the same; for grants.
+
+    >>> insiders("111111111111", "o-abcdefghij")["StringEquals"]["aws:ResourceOrgID"]
+    'o-abcdefghij'
+    """
+    key, value = ("OrgID", organization) if organization else ("Account", account)
+    return {"StringEquals": {f"aws:Principal{key}": value, f"aws:Resource{key}": value}}
+
+
+def via(region: str, *services: str) -> Condition:
+    """A key is used on somebody's behalf by one of these services of a region, never directly.
+
+    >>> via("us-west-2", "s3")
+    {'StringEquals': {'kms:ViaService': ['s3.us-west-2.amazonaws.com']}}
+    """
+    return {"StringEquals": {"kms:ViaService": [f"{service}.{region}.amazonaws.com" for service in services]}}

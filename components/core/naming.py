@@ -19,6 +19,8 @@ LIMITS = {
     "service_account": 30,
     "custom_role": 64,
     "identity_pool": 32,
+    # With a hyphen and a project's number of at most 19 digits it makes one label of a host name, which has 63.
+    "run_service": 43,
 }
 # A bucket's name is what people and policies write down, and its copy is called the same with this at the end.
 REPLICA_SUFFIX = "-replica"

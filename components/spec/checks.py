@@ -149,6 +149,18 @@ def teams(environment: Environment, layer: Layer) -> Iterator[Problem]:
         )
 
 
+def rotation(environment: Environment, layer: Layer) -> Iterator[Problem]:
+    """On AWS the function that rotates secrets finds Secrets Manager: by an endpoint of the network, or by a way out of it."""
+    network, services = environment.network, environment.network.private_services
+    closed = network.nat == "none" or network.egress == "deny"
+    generated = [name for name, secret in environment.secrets.items() if secret.kind == "generated"]
+    if environment.cloud.aws and generated and closed and services is not None and "secretsmanager" not in services:
+        yield _problem(
+            layer, ("network", "private_services"), f"{', '.join(generated)} cannot be rotated: no way to Secrets Manager",
+            "secretsmanager in the list, or a way out of the network",
+        )  # fmt: skip
+
+
 def minimum(environment: Environment, layer: Layer, today: date) -> Iterator[Problem]:
     """Prod keeps what prod must have, or says in a waiver, not expired `today`, why not."""
     if environment.tier != "prod":
@@ -175,4 +187,5 @@ CHECKS: tuple[Check, ...] = (
     names,
     zone_references,
     teams,
+    rotation,
 )

@@ -28,5 +28,11 @@ class Data(Section):
     """Data of the environment."""
 
     zones: dict[Name, Zone] = Field(min_length=1, description="Storage by zone.")
-    logs_zone: Name = Field(default="logs", description="The zone that receives the access logs of the others.")
-    replicate: bool = Field(description="Keep a copy of every zone, but that of the logs, in the replica region.")
+    access_log_zone: Name = Field(
+        default="access-logs",
+        description="The zone that receives the access logs of the others, and nothing else: S3 writes them with a key of its"
+        " own, so no customer-managed key can be the bucket's.",
+    )
+    replicate: bool = Field(
+        description="Keep a copy of every zone, but that of the access logs, in the replica region."
+    )

@@ -61,7 +61,7 @@ class Environment(Section):
     @property
     def zone_references(self) -> Iterator[tuple[tuple[str, str], str]]:
         """Each key that names a storage zone, with the zone it names."""
-        yield ("data", "logs_zone"), self.data.logs_zone
+        yield ("data", "access_log_zone"), self.data.access_log_zone
         yield ("training", "checkpoint_zone"), self.training.checkpoint_zone
         yield ("registry", "model_zone"), self.registry.model_zone
         yield ("serving", "capture_zone"), self.serving.capture_zone
@@ -73,6 +73,6 @@ class Environment(Section):
             (self.training.checkpoint_zone, "checkpoints/", self.training.checkpoint_days),
             (self.serving.capture_zone, "capture/", self.serving.capture_days),
             (self.retrieval.prompt_zone, "prompts/", self.retrieval.prompt_days),
-            (self.data.logs_zone, "access/", self.logs.retention_days),
+            (self.data.access_log_zone, "access/", self.logs.retention_days),
         )
         return {prefix: days for name, prefix, days in stages if name == zone}

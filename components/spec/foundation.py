@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from components.spec.section import CloudName, Email, Name, Percent, Secret, Section
+from components.spec.section import CloudName, Email, Percent, Secret, Section
 
 # The retention periods that CloudWatch Logs knows (API reference, PutRetentionPolicy), from a day to ten years.
 LogDays = Literal[
@@ -118,7 +118,7 @@ class Network(Section):
         default=[], description="With `egress: deny`: ranges that workloads may reach (443)."
     )
     flow_logs: bool = Field(default=True, description="Record every flow for as long as `logs.retention_days`.")
-    private_services: list[Name] | None = Field(
+    private_services: list[Annotated[str, Field(pattern=r"^[a-z][a-z0-9.-]*$")]] | None = Field(
         default=None, description="AWS: interface endpoints in place of the default list (each costs by zone and hour)."
     )
     perimeter: Literal["off", "dry_run", "enforced"] = Field(

@@ -47,7 +47,13 @@ COMMON: dict[str, Any] = {
                 "writers": ["ml-engineer"],
             },
             "logs": {
-                "description": "Access logs, captured requests, logged prompts.",
+                "description": "Captured requests and answers, logged prompts.",
+                "key": "logs",
+                "readers": ["auditor"],
+                "cool_after_days": 60,
+            },
+            "access-logs": {
+                "description": "Who read what in the other zones.",
                 "key": "logs",
                 "readers": ["auditor"],
                 "cool_after_days": 60,

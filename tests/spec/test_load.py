@@ -15,7 +15,7 @@ TODAY = date(2026, 6, 1)
 FIVE_LINES = """\
 config:
   ai-platform:tier: dev
-  ai-platform:cloud: {aws: {account: "444444444444", region: us-west-2}}
+  ai-platform:cloud: {aws: {account: "777777777777", region: us-west-2}}
   ai-platform:network: {cidr: 10.112.0.0/16}
   ai-platform:budget: {monthly_usd: 1500, notify: [ml-platform@example.com]}
 """
@@ -54,7 +54,7 @@ def test_five_lines_make_an_environment(project: Path):
     write(project, "five", FIVE_LINES)
     environment = load(project, "five")
     assert environment.network.nat == "single"
-    assert set(environment.data.zones) == {"raw", "curated", "features", "artifacts", "models", "logs"}
+    assert set(environment.data.zones) == {"raw", "curated", "features", "artifacts", "models", "logs", "access-logs"}
 
 
 def test_tiers_differ_where_real_environments_differ():
@@ -183,6 +183,11 @@ def test_shape_and_sense_are_reported_together(project: Path):
         ("dev", {"network": {"cidr": "10.16.0.0/16", "zones": "two"}}, "network.zones", "whole number", "whole number"),
         ("dev", {"network": {"cidr": "10.16.0.0/16", "zones": ["usw2-az9"]}}, "network.zones[0]", "no zone", "usw2-az1"),
         ("dev", {"network": {"cidr": "10.16.0.0/16", "zones": ["usw2-az1"] * 2}}, "network.zones[1]", "twice", "once"),
+        (
+            "dev",
+            {"network": {"cidr": "10.16.0.0/16", "nat": "none", "private_services": ["ecr.api"]}},
+            "network.private_services", "request-signing cannot be rotated", "secretsmanager in the list",
+        ),
         ("dev", {"tier": "devv"}, "tier", "not allowed", "dev?"),
         ("dev", {"data": {"zones": {"raw": {"team": "visoin"}}}}, "data.zones.raw.team", "no team", "vision?"),
         ("dev", {"teams": {"vision": {"budget_percent": 90}}}, "teams", "120", "100 at most"),
@@ -234,7 +239,7 @@ def test_a_prod_that_replicates_needs_a_second_region(project: Path):
 
 
 def test_dual_regions_lie_within_one_continent(project: Path):
-    gcp = {"project": "acme-ai-prod", "number": "333333333333", "billing_account": "01ABCD-23EF45-6789AB"}
+    gcp = {"project": "acme-ai-prod", "number": "666666666666", "billing_account": "01ABCD-23EF45-6789AB"}
     change(project, "prod-gcp", cloud={"gcp": {**gcp, "region": "us-central1", "replica_region": "europe-west1"}})
     assert "no dual-region" in problems(project, "prod-gcp")["cloud.gcp.replica_region"][1]
     change(project, "prod-gcp", cloud={"gcp": {**gcp, "region": "us-central1", "replica_region": "us-west1"}})
@@ -269,7 +274,7 @@ def test_no_two_environments_share_a_project(project: Path, key: str):
         "region": "us-central1",
         "billing_account": "01ABCD-23EF45-6789AB",
     }
-    other = {"project": "acme-ai-prod", "number": "333333333333"}
+    other = {"project": "acme-ai-prod", "number": "666666666666"}
     change(project, "dev-gcp", cloud={"gcp": {**gcp, key: other[key]}})
     assert "also that of stack prod-gcp" in problems(project, "dev-gcp")[f"cloud.gcp.{key}"][1]
 

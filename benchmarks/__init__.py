@@ -1,0 +1,1 @@
+"""How fast the preview is, beside the least that Pulumi's SDK allows."""

@@ -1,0 +1,207 @@
+"""Measure the preview: `python -m benchmarks.preview`, or `make bench`.
+
+For each stack: the processor's time to import and to register, and the time of the whole preview as a process, beside the
+floor (see `floor.py`) as a process, in turn, each the median of the runs; and the largest process. Then all stacks at once,
+and how the time grows with the description. Prints tables, writes `benchmarks/results/preview.json`, and ends with 1 where
+a limit is passed.
+"""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from components.spec.load import stacks as known_stacks
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "preview.json"
+
+RATIO = 1.5
+"""At most this many times the floor may a preview take."""
+SPREAD = 0.2
+"""At most this much may the time per resource differ while the description grows."""
+ZONES = (1, 10, 100)
+"""Storage zones beside those that every environment has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process from its start to its end."""
+
+    seconds: float
+    mebibytes: float
+    """Most memory held at once by it or by one of its children."""
+    output: str
+
+
+def process(*command: str) -> Process:
+    """Run Python with these arguments. Raises RuntimeError where it fails; findings (3) are no failure."""
+    start = time.perf_counter()
+    running = subprocess.Popen([sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert running.stdout is not None  # noqa: S101  asked for above
+    output = running.stdout.read()
+    _, status, usage = os.wait4(running.pid, 0)
+    seconds = time.perf_counter() - start
+    running.returncode = os.waitstatus_to_exitcode(status)
+    if running.returncode not in {0, 3}:
+        raise RuntimeError(f"{' '.join(command)}: exit code {running.returncode}")
+    # Linux counts in kibibytes, macOS in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return Process(seconds, usage.ru_maxrss * unit / 2**20, output)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """The figures of one stack; times in seconds, memory in mebibytes."""
+
+    stack: str
+    resources: int
+    importing: float
+    registering: float
+    preview: float
+    floor: float
+    preview_memory: float
+    floor_memory: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times the floor the preview takes."""
+        return self.preview / self.floor
+
+
+def measure(stack: str, runs: int, folder: Path) -> Stack:
+    """Measure one stack; raises RuntimeError where the floor is not about the same resources."""
+    script = folder / f"{stack}.py"
+    process("-m", "benchmarks.floor", str(ROOT), stack, str(script))
+    probe = json.loads(process("-m", "benchmarks.probe", str(ROOT), stack, str(runs)).output)
+    previews: list[Process] = []
+    floors: list[Process] = []
+    for _ in range(runs):
+        floors.append(process(str(script)))
+        previews.append(process("-m", "preview", stack, "--format", "json"))
+    summary = json.loads(previews[0].output)["resources"]
+    custom = sum(resource["custom"] for resource in summary)
+    if int(floors[0].output) != custom:
+        raise RuntimeError(f"{stack}: the floor has {floors[0].output.strip()} resources, the preview {custom}")
+    return Stack(
+        stack=stack,
+        resources=custom,
+        importing=probe["import"],
+        registering=probe["register"],
+        preview=median(p.seconds for p in previews),
+        floor=median(p.seconds for p in floors),
+        preview_memory=max(p.mebibytes for p in previews),
+        floor_memory=max(p.mebibytes for p in floors),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Growth:
+    """The figures of one size of the description."""
+
+    zones: int
+    resources: int
+    registering: float
+
+    @property
+    def each(self) -> float:
+        """Seconds a resource."""
+        return self.registering / self.resources
+
+
+def grow(stack: str, runs: int, folder: Path) -> list[Growth]:
+    """Register the same stack with more and more storage zones: the least of the runs, the sizes in turn."""
+    roots: dict[int, Path] = {}
+    for zones in ZONES:
+        roots[zones] = root = folder / f"zones-{zones}"
+        for name in ("components", "runtime", "stacks"):
+            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("__main__.py", "Pulumi.yaml"):
+            shutil.copy(ROOT / name, root / name)
+        description = root / "stacks" / "platform.yaml"
+        text = yaml.safe_load(description.read_text(encoding="utf-8"))
+        text.setdefault("data", {}).setdefault("zones", {}).update({f"zone-{i:03}": {} for i in range(zones)})
+        description.write_text(yaml.safe_dump(text), encoding="utf-8")
+    probes: dict[int, list[dict[str, Any]]] = {zones: [] for zones in ZONES}
+    for _ in range(runs):
+        for zones, root in roots.items():
+            probes[zones].append(json.loads(process("-m", "benchmarks.probe", str(root), stack, "1").output))
+    return [
+        Growth(zones=zones, resources=found[0]["resources"], registering=min(f["register"] for f in found))
+        for zones, found in probes.items()
+    ]
+
+
+def spread(growth: Sequence[Growth]) -> float:
+    """How much more the dearest resource costs than the cheapest."""
+    each = [g.each for g in growth]
+    return max(each) / min(each) - 1
+
+
+def main(
+    stacks: Annotated[list[str] | None, typer.Argument(help="Stacks; by default all.")] = None,
+    runs: Annotated[int, typer.Option(help="Runs of each process.", min=1)] = 5,
+) -> None:
+    """Measure the preview beside the floor."""
+    stacks = stacks or known_stacks(ROOT)
+    with TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name).resolve()
+        measured: list[Stack] = []
+        for stack in stacks:
+            measured.append(measure(stack, runs, folder))
+            _row(measured[-1], head=len(measured) == 1)
+        together = [process("-m", "preview", *stacks, "--format", "json") for _ in range(runs)]
+        everything = median(p.seconds for p in together)
+        memory = max(p.mebibytes for p in together)
+        print(f"\nall {len(stacks)}: {everything:.2f} s, largest process {memory:.0f} MiB")
+        growth = grow(stacks[0], runs, folder)
+    for size in growth:
+        print(f"{size.zones:>4} zones: {size.resources:>5} resources, {1000 * size.each:.2f} ms each")
+    missed = [f"{m.stack}: {m.ratio:.2f} times the floor, {RATIO} at most" for m in measured if m.ratio > RATIO]
+    if spread(growth) > SPREAD:
+        missed.append(f"the time per resource differs by {spread(growth):.0%} as zones are added, {SPREAD:.0%} at most")
+    _store(measured, everything, memory, growth, runs)
+    print("\n".join(missed) or f"within the limits: {RATIO} times the floor, {SPREAD:.0%} spread while growing")
+    raise typer.Exit(bool(missed))
+
+
+def _row(of: Stack, *, head: bool) -> None:
+    if head:
+        print("stack          resources   import  register   preview     floor  ratio  memory   floor's")
+    print(
+        f"{of.stack:<14} {of.resources:>9} {of.importing:>6.2f} s {of.registering:>7.2f} s {of.preview:>7.2f} s"
+        f" {of.floor:>7.2f} s {of.ratio:>6.2f} {of.preview_memory:>3.0f} MiB {of.floor_memory:>5.0f} MiB",
+        flush=True,
+    )
+
+
+def _store(measured: Sequence[Stack], everything: float, memory: float, growth: Sequence[Growth], runs: int) -> None:
+    found: dict[str, Any] = {
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "runs": runs,
+        "stacks": [{**asdict(m), "ratio": m.ratio} for m in measured],
+        "all": {"seconds": everything, "mebibytes": memory},
+        "growth": [{**asdict(g), "each": g.each} for g in growth],
+        "spread": spread(growth),
+    }
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(f"{json.dumps(found, indent=2)}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)

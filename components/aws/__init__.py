@@ -1,0 +1,1 @@
+"""AWS: one folder a section of the platform, one file an entity."""

@@ -1,0 +1,276 @@
+"""AWS: the table of contents. What is built, in which order, and what each part hands to the next."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import cast
+
+import pulumi
+import pulumi_aws as aws
+
+from components import contracts
+from components.aws.cost.budgets import Budgets, BudgetsArgs, Share
+from components.aws.data.storage import AccessLogs, Storage, StorageArgs
+from components.aws.foundation.boundary import Boundary, BoundaryArgs
+from components.aws.foundation.delivery import Delivery, DeliveryArgs
+from components.aws.foundation.isolation import Isolation, IsolationArgs
+from components.aws.foundation.keys import Keys, KeysArgs
+from components.aws.foundation.network import ANYWHERE, Network, NetworkArgs
+from components.aws.foundation.personas import Personas, PersonasArgs, Secret, Zone
+from components.aws.foundation.secrets import Generated, Provided, Secrets, SecretsArgs
+from components.aws.operations.notifications import Notifications, NotificationsArgs
+from components.core.addresses import share
+from components.core.naming import Names
+from components.scope import PROJECT, Scope, opened
+from components.spec.environment import Environment
+from components.spec.foundation import Aws, GeneratedSecret, SecretSpec
+from components.spec.regions import AWS_REGIONS
+
+
+def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Environment:
+    """Build the environment on AWS, as children of `parent`."""
+    place = cast("Aws", environment.cloud.aws)
+    root = pulumi.ComponentResource(
+        f"{PROJECT}:aws:Environment", environment.name, None, pulumi.ResourceOptions(parent=parent)
+    )
+    scope = _scope(environment, place, root)
+
+    keys = Keys(
+        "keys",
+        KeysArgs(rotation_days=environment.keys.rotation_days, deletion_days=environment.keys.deletion_days),
+        scope=scope,
+        parent=root,
+    ).outputs
+    isolation = Isolation(
+        "isolation", IsolationArgs(compute_key=keys.domains["compute"]), scope=scope, parent=root
+    ).outputs
+    boundary = Boundary(
+        "boundary", BoundaryArgs(deployer=scope.names.of("deploy", "iam_role")), scope=scope, parent=root
+    ).outputs
+    network = Network(
+        "network",
+        NetworkArgs(
+            cidr=share(environment.network.cidr, environment.cloud.names)["aws"],
+            zones=_zones(environment, place),
+            nat=environment.network.nat,
+            egress=environment.network.egress,
+            allow=environment.network.allow,
+            endpoints=environment.network.private_services,
+            flow_logs=environment.network.flow_logs,
+            logs_key=keys.domains["logs"],
+            boundary=boundary,
+            organization=place.organization,
+        ),
+        scope=scope,
+        parent=root,
+    )
+    webhook = environment.operations.webhook
+    notifications = Notifications(
+        "notifications",
+        NotificationsArgs(
+            critical=environment.operations.critical or environment.budget.notify,
+            warning=environment.operations.warning or environment.budget.notify,
+            webhook=opened(webhook) if webhook else None,
+            key=keys.domains["logs"],
+        ),
+        scope=scope,
+        parent=root,
+    ).outputs
+    storage = _storage(environment, place, keys, boundary, notifications, scope, root)
+    secrets = Secrets(
+        "secrets",
+        SecretsArgs(
+            secrets={name: _secret(spec) for name, spec in environment.secrets.items()},
+            key=keys.domains["secrets"],
+            logs_key=keys.domains["logs"],
+            network=network.outputs,
+            reach=network.outputs.cidr if "secretsmanager" in network.endpoints else ANYWHERE,
+            boundary=boundary,
+            warning=notifications.warning,
+            organization=place.organization,
+            recovery_days=0 if scope.deletable else environment.keys.deletion_days,
+        ),
+        scope=scope,
+        parent=root,
+    ).outputs
+    personas = Personas(
+        "personas",
+        PersonasArgs(
+            permission_sets={
+                persona: access.permission_set
+                for persona, access in environment.identity.personas.items()
+                if access.permission_set
+            },
+            session_hours=environment.identity.session_hours,
+            zones=[
+                Zone(bucket=storage[name], key=keys.domains[zone.key], readers=zone.readers, writers=zone.writers)
+                for name, zone in environment.data.zones.items()
+            ],
+            secrets=[Secret(id=secrets.ids[name], readers=spec.readers) for name, spec in environment.secrets.items()],
+            secrets_key=keys.domains["secrets"],
+            boundary=boundary,
+        ),
+        scope=scope,
+        parent=root,
+    ).outputs
+    delivery = _delivery(environment, keys, secrets, boundary, scope, root)
+    budgets = Budgets("budgets", _budgets(environment, scope, notifications), scope=scope, parent=root).outputs
+
+    built = contracts.Environment(
+        region=place.region,
+        isolation=isolation,
+        keys=keys,
+        network=network.outputs,
+        storage=storage,
+        secrets=secrets,
+        personas=personas,
+        delivery=delivery,
+        notifications=notifications,
+        budgets=budgets,
+    )
+    root.register_outputs(built.exports())
+    return built
+
+
+def _scope(environment: Environment, place: Aws, root: pulumi.Resource) -> Scope:
+    company = environment.company
+    tags = {
+        "environment": environment.name,
+        "tier": environment.tier,
+        "platform": company.prefix,
+        "owner": company.owner,
+        "cost-center": company.cost_center,
+        "managed-by": "pulumi",
+        **environment.cost.tags,
+    }
+    replica = (place.replica_region or AWS_REGIONS[place.region].replica) if environment.data.replicate else None
+    return Scope(
+        environment=environment.name,
+        tier=environment.tier,
+        cloud="aws",
+        account=place.account,
+        region=place.region,
+        replica_region=replica,
+        names=Names(company.prefix, environment.name),
+        tags=tags,
+        protection=environment.protection.data,
+        log_days=environment.logs.retention_days,
+        today=datetime.now(UTC).date(),
+        provider=_provider("aws", place, place.region, tags, root),
+        replica_provider=_provider("aws-replica", place, replica, tags, root) if replica else None,
+    )
+
+
+def _provider(name: str, place: Aws, region: str, tags: Mapping[str, str], root: pulumi.Resource) -> aws.Provider:
+    # Argument classes: a provider's plain dictionaries keep their keys as they are, which the engine does not know.
+    role = place.assume_role
+    return aws.Provider(
+        name,
+        region=region,
+        # Credentials of another account fail before anything is changed.
+        allowed_account_ids=[place.account],
+        assume_roles=[aws.ProviderAssumeRoleArgs(role_arn=role, session_name=PROJECT)] if role else None,
+        default_tags=aws.ProviderDefaultTagsArgs(tags=tags),
+        # EKS and load balancers write these onto subnets; without it every preview would want to take them away.
+        ignore_tags=aws.ProviderIgnoreTagsArgs(key_prefixes=["kubernetes.io/cluster/"]),
+        opts=pulumi.ResourceOptions(parent=root),
+    )
+
+
+def _zones(environment: Environment, place: Aws) -> list[str]:
+    zones = environment.network.zones
+    return list(AWS_REGIONS[place.region].zones[:zones]) if isinstance(zones, int) else zones
+
+
+def _storage(
+    environment: Environment,
+    place: Aws,
+    keys: contracts.Keys,
+    boundary: contracts.Boundary,
+    notifications: contracts.Notifications,
+    scope: Scope,
+    root: pulumi.Resource,
+) -> dict[str, contracts.Storage]:
+    """The storage zones in the order of the description; the one that receives access logs is made first."""
+
+    def zone(name: str, logs: AccessLogs | None) -> Storage:
+        spec = environment.data.zones[name]
+        team = environment.teams.get(spec.team) if spec.team else None
+        kept = spec.old_versions_kept
+        if kept is None and name == environment.registry.model_zone:
+            kept = environment.registry.keep_versions
+        tags = {"team": spec.team} if spec.team else {}
+        if team and team.cost_center:
+            tags["cost-center"] = team.cost_center
+        return Storage(
+            name,
+            StorageArgs(
+                key=keys.domains[spec.key],
+                access_logs=logs,
+                replicate=environment.data.replicate,
+                boundary=boundary,
+                warning=notifications.warning,
+                organization=place.organization,
+                tags=tags,
+                cool_after_days=spec.cool_after_days,
+                expire_after_days=spec.expire_after_days,
+                expiries=environment.expiries(name),
+                old_versions_days=spec.old_versions_days,
+                old_versions_kept=kept,
+            ),
+            scope=scope,
+            parent=root,
+        )
+
+    first = environment.data.access_log_zone
+    logs = zone(first, None)
+    others = {name: zone(name, logs.access_logs).outputs for name in environment.data.zones if name != first}
+    return {name: logs.outputs if name == first else others[name] for name in environment.data.zones}
+
+
+def _secret(spec: SecretSpec) -> Generated | Provided:
+    if isinstance(spec, GeneratedSecret):
+        return Generated(length=spec.length, rotation_days=spec.rotation_days)
+    return Provided(value=opened(spec.value) if spec.value else None)
+
+
+def _delivery(
+    environment: Environment,
+    keys: contracts.Keys,
+    secrets: contracts.Secrets,
+    boundary: contracts.Boundary,
+    scope: Scope,
+    root: pulumi.Resource,
+) -> contracts.Delivery | None:
+    github = environment.delivery.github
+    if github is None:
+        return None
+    written = [name for name, spec in environment.secrets.items() if spec.kind == "provided" and spec.value]
+    return Delivery(
+        "delivery",
+        DeliveryArgs(
+            repository=github.repository,
+            github_environment=github.environment or environment.name,
+            keys={str(domain): key for domain, key in keys.domains.items()},
+            values=[secrets.ids[name] for name in written],
+            boundary=boundary,
+        ),
+        scope=scope,
+        parent=root,
+    ).outputs
+
+
+def _budgets(environment: Environment, scope: Scope, notifications: contracts.Notifications) -> BudgetsArgs:
+    budget = environment.budget
+    return BudgetsArgs(
+        monthly_usd=budget.monthly_usd,
+        notify=budget.notify,
+        actual_percent=budget.actual_percent,
+        forecast_percent=budget.forecast_percent,
+        teams={
+            name: Share(monthly_usd=budget.monthly_usd * team.budget_percent / 100, notify=[team.owner])
+            for name, team in environment.teams.items()
+            if team.budget_percent
+        },
+        topic=notifications.cost_topic,
+        activate_tags=[*scope.tags, "team", "feature"] if environment.cost.activate_tags else [],
+    )

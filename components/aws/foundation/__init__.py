@@ -1,0 +1,1 @@
+"""What everything on AWS stands on: the account, keys, identities, the network, secrets."""

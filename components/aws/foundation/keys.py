@@ -1,0 +1,146 @@
+"""Customer-managed keys: one a domain."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from components import contracts
+from components.contracts import Domain
+from components.core import iam
+from components.scope import Component, Scope
+
+_USE = ("kms:Decrypt", "kms:GenerateDataKey*")
+
+
+@dataclass(frozen=True)
+class _Service:
+    """A service of AWS that uses a key in its own name, not in that of whoever calls it."""
+
+    sid: str
+    principal: str
+    actions: Sequence[str]
+    when: Callable[[str, str], iam.Condition]
+    """From the account and the region."""
+
+
+def _log_groups(account: str, region: str) -> iam.Condition:
+    # As text and not as the log group's own ARN: that would be a cycle. "Encrypt log data in CloudWatch Logs using KMS".
+    return {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": f"arn:aws:logs:{region}:{account}:log-group:*"}}
+
+
+def _account(account: str, region: str) -> iam.Condition:  # noqa: ARG001 - the table's signature
+    return iam.source(account)
+
+
+# Only services that have something to encrypt. S3, Secrets Manager and Lambda use a key in their caller's name: an
+# identity's own policy grants that. The service-linked role of Auto Scaling is not here either: a policy that names a role
+# which is not there yet is refused (MalformedPolicyDocument), so whoever makes the first node group brings both.
+# SNS: "Enable compatibility between event sources from AWS services and encrypted topics". Its own deliveries that failed go
+# to an encrypted queue.
+_PUBLISHERS = ("cloudwatch", "events", "budgets", "costalerts", "sns")
+_SERVICES: Mapping[Domain, Sequence[_Service]] = {
+    "logs": (
+        _Service(
+            "CloudWatchLogs",
+            "logs.{region}.amazonaws.com",
+            ("kms:Encrypt*", "kms:Decrypt*", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:Describe*"),
+            _log_groups,
+        ),
+        *(_Service(name.capitalize(), f"{name}.amazonaws.com", _USE, _account) for name in _PUBLISHERS),
+    ),
+}
+
+_DOMAINS: Mapping[Domain, str] = {
+    "data": "data at rest",
+    "models": "models and what training leaves behind",
+    "logs": "logs, captured requests and notifications",
+    "secrets": "secrets",
+    "compute": "volumes of machines",
+}
+# Volumes are not copied to the other region; everything else may be.
+_REPLICATED: frozenset[Domain] = frozenset({"data", "models", "logs", "secrets"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeysArgs:
+    """How long keys live."""
+
+    rotation_days: int
+    """Days between rotations; 90 to 2560 on AWS."""
+    deletion_days: int
+    """Days in which a deleted key can be had back; 7 to 30."""
+
+
+class Keys(Component):
+    """One symmetric key a domain, with an alias, and a replica in the second region where the environment has one.
+
+    Owns the keys, their policies and aliases. Never owns a grant to an identity of ours: the root statement hands that to
+    IAM, so a role's own policy says what it may do with a key, and nobody can lock the account out of its data.
+
+    Costs 1 USD a month for each key and each replica, and as much again for each of the first two rotations (KMS pricing,
+    2024-07): 5 to 15 USD without replication. A destroy schedules the deletion; until `deletion_days` have passed it can be
+    cancelled, and while a key waits it costs nothing. In a tier that protects data, a destroy is refused.
+
+    >>> keys = Keys("keys", KeysArgs(rotation_days=90, deletion_days=7), scope=scope, parent=parent).outputs
+    >>> sorted(keys.domains)
+    ['compute', 'data', 'logs', 'models', 'secrets']
+    """
+
+    outputs: contracts.Keys
+
+    def __init__(self, name: str, args: KeysArgs, *, scope: Scope, parent: pulumi.Resource) -> None:
+        """Make the keys."""
+        super().__init__(name, scope, parent)
+        self._args = args
+        self.outputs = contracts.Keys(domains={domain: self._key(domain) for domain in _DOMAINS})
+        self.finish(self.outputs)
+
+    def _key(self, domain: Domain) -> contracts.Key:
+        scope, args = self.scope, self._args
+        second = scope.replica_region if domain in _REPLICATED else None
+        label, alias = f"{self.name}-{domain}", f"alias/{scope.names.of(domain, 'kms_alias')}"
+        key = aws.kms.Key(
+            f"{label}-key",
+            description=f"{scope.names.of(domain)}: {_DOMAINS[domain]}",
+            policy=pulumi.Output.json_dumps(policy(scope.account, scope.region, domain)),
+            enable_key_rotation=True,
+            rotation_period_in_days=args.rotation_days,
+            deletion_window_in_days=args.deletion_days,
+            # Cannot be changed later: a key that is not multi-region from the start would have to be replaced.
+            multi_region=second is not None,
+            opts=self.options(holds_data=True),
+        )
+        aws.kms.Alias(f"{label}-alias", name=alias, target_key_id=key.key_id, opts=self.options())
+        if second is None:
+            return contracts.Key(id=key.arn, replica=None)
+        replica = aws.kms.ReplicaKey(
+            f"{label}-replica",
+            description=f"{scope.names.of(domain)}: {_DOMAINS[domain]}, in the second region",
+            primary_key_arn=key.arn,
+            # Copies of data are all that it is for; what else uses the key has no copy there.
+            policy=pulumi.Output.json_dumps(policy(scope.account, second)),
+            deletion_window_in_days=args.deletion_days,
+            opts=self.options(holds_data=True, replica=True),
+        )
+        aws.kms.Alias(
+            f"{label}-replica-alias", name=alias, target_key_id=replica.key_id, opts=self.options(replica=True)
+        )
+        return contracts.Key(id=key.arn, replica=replica.arn)
+
+
+def policy(account: str, region: str, domain: Domain | None = None) -> iam.Document:
+    """The policy of a key: the account's own IAM decides, and the services that use the domain's key in their own name may."""
+    root = iam.allow(["kms:*"], ["*"], sid="AccountDecidesByIam", principals={"AWS": f"arn:aws:iam::{account}:root"})
+    services = (
+        iam.allow(
+            used.actions,
+            ["*"],
+            sid=used.sid,
+            principals={"Service": used.principal.format(region=region)},
+            when=used.when(account, region),
+        )
+        for used in (_SERVICES.get(domain, ()) if domain else ())
+    )
+    return iam.document(root, *services)

@@ -1,0 +1,75 @@
+"""The identity of one workload."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from components import contracts
+from components.core import iam
+from components.scope import Component, Scope, after
+
+# Services that name nobody when they assume a role: S3 for live replication ("Setting up permissions for live replication").
+# There the condition holds where the service does name somebody, so that it cannot keep S3 out of its own role. No resource
+# of another account can be given the role either way, for iam:PassRole does not cross accounts.
+_NAME_NOBODY = frozenset({"s3.amazonaws.com"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkloadArgs:
+    """What one workload is and may do."""
+
+    description: str
+    service: str
+    """The service that runs it and assumes the role: `lambda.amazonaws.com`."""
+    source: str | None = None
+    """Pattern of the ARN that the service acts for, where the service names it."""
+    statements: Sequence[iam.Statement]
+    """All that it may do; resources may be outputs."""
+    boundary: contracts.Boundary
+
+
+class Workload(Component):
+    """A role that one service assumes for one workload, with just the statements given, inside the boundary.
+
+    Owns the role and its inline policy. Never owns what the role is used by. Costs nothing; a destroy takes it away, after
+    whatever uses `outputs.id`, since that resolves only once the policy is attached.
+
+    >>> reads = iam.allow(["s3:GetObject"], ["arn:aws:s3:::acme-ai-dev-raw/*"])
+    >>> args = WorkloadArgs(
+    ...     description="Reads what arrived.", service="lambda.amazonaws.com", statements=[reads], boundary=boundary
+    ... )
+    >>> role = Workload("reader", args, scope=scope, parent=parent).outputs.id
+    """
+
+    outputs: contracts.Workload
+
+    def __init__(self, name: str, args: WorkloadArgs, *, scope: Scope, parent: pulumi.Resource) -> None:
+        """Make the role and its policy."""
+        super().__init__(name, scope, parent)
+        role = aws.iam.Role(
+            f"{name}-role",
+            name=scope.names.of(name, "iam_role"),
+            description=args.description,
+            assume_role_policy=pulumi.Output.json_dumps(_trust(args.service, scope.account, args.source)),
+            permissions_boundary=args.boundary.id,
+            force_detach_policies=True,
+            opts=self.options(),
+        )
+        policy = aws.iam.RolePolicy(
+            f"{name}-policy",
+            name=scope.names.of(name, "iam_policy"),
+            role=role.name,
+            policy=pulumi.Output.json_dumps(iam.document(*args.statements)),
+            opts=self.options(),
+        )
+        self.outputs = contracts.Workload(id=after(role.arn, policy))
+        self.finish(self.outputs)
+
+
+def _trust(service: str, account: str, source: str | None) -> iam.Document:
+    if service not in _NAME_NOBODY:
+        return iam.trust(service, account, source)
+    when = {"StringEqualsIfExists": {"aws:SourceAccount": account}}
+    return iam.document(iam.allow(["sts:AssumeRole"], principals={"Service": service}, when=when))

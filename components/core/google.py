@@ -1,0 +1,91 @@
+"""What Google Cloud calls things: locations, labels, service agents, names that are never freed."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+# Service agents: identities of Google's own services in a project, by the name of the service's API. Source: IAM "Service
+# agents".
+_AGENTS = {
+    "artifactregistry.googleapis.com": "gcp-sa-artifactregistry.iam.gserviceaccount.com",
+    "cloudfunctions.googleapis.com": "gcf-admin-robot.iam.gserviceaccount.com",
+    "eventarc.googleapis.com": "gcp-sa-eventarc.iam.gserviceaccount.com",
+    "pubsub.googleapis.com": "gcp-sa-pubsub.iam.gserviceaccount.com",
+    "run.googleapis.com": "serverless-robot-prod.iam.gserviceaccount.com",
+    "secretmanager.googleapis.com": "gcp-sa-secretmanager.iam.gserviceaccount.com",
+    "storage.googleapis.com": "gs-project-accounts.iam.gserviceaccount.com",
+}
+# Pairs that Google alone offers, each under a name of its own; any other pair of a continent is chosen by its owner. Source:
+# Cloud Storage "Bucket locations", predefined dual-regions.
+_PREDEFINED = {
+    frozenset({"us-central1", "us-east1"}): "NAM4",
+    frozenset({"europe-north1", "europe-west4"}): "EUR4",
+    frozenset({"asia-northeast1", "asia-northeast2"}): "ASIA1",
+}
+# Where the key of a bucket in a chosen pair has to live. Sources: Cloud Storage "Use customer-managed encryption keys", Cloud KMS
+# "Locations".
+_KEYS = {"US": "us", "EU": "europe", "ASIA": "asia"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DualRegion:
+    """Two regions that hold the same objects."""
+
+    location: str
+    """Location of the bucket."""
+    placement: tuple[str, str] | None
+    """The two regions, where the location does not say them."""
+    key_location: str
+    """Where Cloud KMS has to keep the key of such a bucket."""
+
+
+def dual_region(region: str, replica: str, multi_region: str) -> DualRegion:
+    """The bucket location that is made of two regions of one continent, `US`, `EU` or `ASIA`.
+
+    >>> dual_region("us-west1", "us-central1", "US")
+    DualRegion(location='US', placement=('US-WEST1', 'US-CENTRAL1'), key_location='us')
+    >>> dual_region("us-central1", "us-east1", "US")
+    DualRegion(location='NAM4', placement=None, key_location='nam4')
+    """
+    code = _PREDEFINED.get(frozenset({region, replica}))
+    if code:
+        return DualRegion(location=code, placement=None, key_location=code.lower())
+    return DualRegion(
+        location=multi_region, placement=(region.upper(), replica.upper()), key_location=_KEYS[multi_region]
+    )
+
+
+def label(value: str) -> str:
+    """A label's key or value: lower case, and an underscore for what a label cannot hold; 63 characters at most.
+
+    >>> label("ML-Platform@example.com")
+    'ml-platform_example_com'
+    """
+    return re.sub(r"[^a-z0-9_-]", "_", value.lower())[:63]
+
+
+def labels(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags as labels.
+
+    >>> labels({"owner": "vision@example.com", "team": "vision"})
+    {'owner': 'vision_example_com', 'team': 'vision'}
+    """
+    return {label(key): label(value) for key, value in tags.items()}
+
+
+def agent(service: str, number: str) -> str:
+    """The member that a service's agent is, in the project of this number.
+
+    >>> agent("storage.googleapis.com", "111111111111")
+    'serviceAccount:service-111111111111@gs-project-accounts.iam.gserviceaccount.com'
+    """
+    return f"serviceAccount:service-{number}@{_AGENTS[service]}"
+
+
+def nth(name: str, generation: int) -> str:
+    """A name that the cloud does not free, or only after weeks, in the environment's first or a later life.
+
+    >>> nth("keys", 1), nth("keys", 2)
+    ('keys', 'keys-2')
+    """
+    return name if generation == 1 else f"{name}-{generation}"

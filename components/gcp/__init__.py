@@ -1,0 +1,1 @@
+"""Google Cloud: one folder a section of the platform, one file an entity."""

@@ -1,0 +1,1 @@
+"""Cost on Google Cloud."""

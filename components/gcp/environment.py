@@ -1,0 +1,320 @@
+"""Google Cloud: the table of contents. What is built, in which order, and what each part hands to the next."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import cast
+
+import pulumi
+import pulumi_gcp as gcp
+
+from components import contracts
+from components.contracts import Domain
+from components.core.addresses import share
+from components.core.google import DualRegion, dual_region, labels
+from components.core.naming import Names
+from components.gcp.cost.budgets import Budgets, BudgetsArgs, Share
+from components.gcp.data.storage import Storage, StorageArgs
+from components.gcp.foundation.boundary import Boundary, BoundaryArgs
+from components.gcp.foundation.delivery import Delivery, DeliveryArgs
+from components.gcp.foundation.isolation import Isolation, IsolationArgs
+from components.gcp.foundation.keys import Keys, KeysArgs
+from components.gcp.foundation.network import Network, NetworkArgs
+from components.gcp.foundation.personas import Personas, PersonasArgs, Secret, Zone, role_id
+from components.gcp.foundation.secrets import Generated, Provided, Secrets, SecretsArgs
+from components.gcp.operations.notifications import Notifications, NotificationsArgs
+from components.scope import PROJECT, Scope, opened
+from components.spec.environment import Environment
+from components.spec.foundation import Gcp, GeneratedSecret, SecretSpec
+from components.spec.regions import GCP_REGIONS
+
+
+def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Environment:
+    """Build the environment on Google Cloud, as children of `parent`."""
+    place = cast("Gcp", environment.cloud.gcp)
+    root = pulumi.ComponentResource(
+        f"{PROJECT}:gcp:Environment", environment.name, None, pulumi.ResourceOptions(parent=parent)
+    )
+    scope = _scope(environment, place, root)
+    dual = _dual_region(scope)
+
+    isolation = Isolation(
+        "isolation",
+        IsolationArgs(
+            organization=place.organization,
+            perimeter=place.access_policy is not None and environment.network.perimeter != "off",
+            locations=_locations(place.region),
+        ),
+        scope=scope,
+        parent=root,
+    ).outputs
+    apis = isolation.apis
+    keys = Keys(
+        "keys",
+        KeysArgs(
+            number=place.number,
+            apis=apis,
+            protection_level=environment.keys.protection_level,
+            rotation_days=environment.keys.rotation_days,
+            deletion_days=environment.keys.deletion_days,
+            generation=place.generation,
+            copies=_copies(environment, scope, dual),
+        ),
+        scope=scope,
+        parent=root,
+    ).outputs
+    delivery = _delivery(environment, place, apis, scope, root)
+    deployers = [place.impersonate, delivery.deploy if delivery else None]
+    Boundary(
+        "boundary",
+        BoundaryArgs(
+            project=apis["iam.googleapis.com"], deployers=[deployer for deployer in deployers if deployer is not None]
+        ),
+        scope=scope,
+        parent=root,
+    )
+    network = Network(
+        "network",
+        NetworkArgs(
+            apis=apis,
+            number=place.number,
+            cidr=share(environment.network.cidr, environment.cloud.names)["gcp"],
+            nat=environment.network.nat,
+            egress=environment.network.egress,
+            allow=environment.network.allow,
+            flow_logs=environment.network.flow_logs,
+            access_policy=place.access_policy,
+            perimeter=environment.network.perimeter,
+            generation=place.generation,
+        ),
+        scope=scope,
+        parent=root,
+    ).outputs
+    webhook = environment.operations.webhook
+    notifications = Notifications(
+        "notifications",
+        NotificationsArgs(
+            apis=apis,
+            critical=environment.operations.critical or environment.budget.notify,
+            warning=environment.operations.warning or environment.budget.notify,
+            cost=environment.budget.notify,
+            webhook=opened(webhook) if webhook else None,
+            key=keys.domains["logs"],
+        ),
+        scope=scope,
+        parent=root,
+    ).outputs
+    storage = _storage(environment, apis, keys, dual, scope, root)
+    secrets = Secrets(
+        "secrets",
+        SecretsArgs(
+            apis=apis,
+            number=place.number,
+            secrets={name: _secret(spec) for name, spec in environment.secrets.items()},
+            key=keys.domains["secrets"],
+            compute_key=keys.domains["compute"],
+            # Only where ways out are closed: Google holds on to the function's addresses for hours after it is gone, and
+            # the subnet could not be deleted with it.
+            network=network if environment.network.egress == "deny" else None,
+            logs=storage[environment.data.access_log_zone].name,
+            warning=notifications.warning,
+            recovery_days=0 if scope.deletable else environment.keys.deletion_days,
+        ),
+        scope=scope,
+        parent=root,
+    ).outputs
+    personas = Personas(
+        "personas",
+        PersonasArgs(
+            apis=apis,
+            groups={persona: access.group for persona, access in environment.identity.personas.items()},
+            zones={
+                name: Zone(bucket=storage[name], readers=zone.readers, writers=zone.writers)
+                for name, zone in environment.data.zones.items()
+            },
+            secrets={
+                name: Secret(id=secrets.ids[name], readers=spec.readers) for name, spec in environment.secrets.items()
+            },
+            generation=place.generation,
+        ),
+        scope=scope,
+        parent=root,
+    ).outputs
+    budgets = Budgets("budgets", _budgets(environment, place, apis, notifications), scope=scope, parent=root).outputs
+
+    built = contracts.Environment(
+        region=place.region,
+        isolation=isolation,
+        keys=keys,
+        network=network,
+        storage=storage,
+        secrets=secrets,
+        personas=personas,
+        delivery=delivery,
+        notifications=notifications,
+        budgets=budgets,
+    )
+    root.register_outputs(built.exports())
+    return built
+
+
+def _scope(environment: Environment, place: Gcp, root: pulumi.Resource) -> Scope:
+    company = environment.company
+    tags = {
+        "environment": environment.name,
+        "tier": environment.tier,
+        "platform": company.prefix,
+        "owner": company.owner,
+        "cost-center": company.cost_center,
+        "managed-by": "pulumi",
+        **environment.cost.tags,
+    }
+    provider = gcp.Provider(
+        "gcp",
+        project=place.project,
+        region=place.region,
+        default_labels=labels(tags),
+        add_pulumi_attribution_label=False,
+        # Calls are counted on the environment's own project: budgets and organisation policies are refused without it.
+        user_project_override=True,
+        billing_project=place.project,
+        impersonate_service_account=place.impersonate,
+        opts=pulumi.ResourceOptions(parent=root),
+    )
+    replica = place.replica_region or GCP_REGIONS[place.region].replica
+    return Scope(
+        environment=environment.name,
+        tier=environment.tier,
+        cloud="gcp",
+        account=place.project,
+        region=place.region,
+        replica_region=replica if environment.data.replicate else None,
+        names=Names(company.prefix, environment.name),
+        tags=tags,
+        protection=environment.protection.data,
+        log_days=environment.logs.retention_days,
+        today=datetime.now(UTC).date(),
+        provider=provider,
+    )
+
+
+def _dual_region(scope: Scope) -> DualRegion | None:
+    """Where the buckets lie that have a copy."""
+    multi_region = GCP_REGIONS[scope.region].multi_region
+    if scope.replica_region is None or multi_region is None:
+        return None
+    return dual_region(scope.region, scope.replica_region, multi_region)
+
+
+def _locations(region: str) -> tuple[str, ...]:
+    """Where organisation policies let resources be: on the region's continent, or in the region where it has no pair."""
+    multi_region = GCP_REGIONS[region].multi_region
+    return (f"in:{(multi_region or region).lower()}-locations",)
+
+
+def _copies(environment: Environment, scope: Scope, dual: DualRegion | None) -> dict[Domain, str]:
+    """The domains that need a key in a second location, and where."""
+    copies: dict[Domain, str] = {}
+    if dual is not None:
+        zones = (zone for name, zone in environment.data.zones.items() if name != environment.data.access_log_zone)
+        copies |= {zone.key: dual.key_location for zone in zones}
+    if scope.replica_region is not None:
+        copies["secrets"] = scope.replica_region
+    return copies
+
+
+def _storage(
+    environment: Environment,
+    apis: Mapping[str, contracts.Text],
+    keys: contracts.Keys,
+    dual: DualRegion | None,
+    scope: Scope,
+    root: pulumi.Resource,
+) -> dict[str, contracts.Storage]:
+    """The storage zones in the order of the description; the one that receives access logs is made first."""
+    first = environment.data.access_log_zone
+
+    def zone(name: str, logs: contracts.Text | None) -> contracts.Storage:
+        spec = environment.data.zones[name]
+        team = environment.teams.get(spec.team) if spec.team else None
+        kept = spec.old_versions_kept
+        if kept is None and name == environment.registry.model_zone:
+            kept = environment.registry.keep_versions
+        tags = {"team": spec.team} if spec.team else {}
+        if team and team.cost_center:
+            tags["cost-center"] = team.cost_center
+        args = StorageArgs(
+            apis=apis,
+            zone=name,
+            key=keys.domains[spec.key],
+            dual_region=None if name == first else dual,
+            logs=logs,
+            receives_logs=name == first,
+            cool_after_days=spec.cool_after_days,
+            expire_after_days=spec.expire_after_days,
+            expiries=environment.expiries(name),
+            old_versions_days=spec.old_versions_days,
+            old_versions_kept=kept,
+            tags=tags,
+        )
+        return Storage(name, args, scope=scope, parent=root).outputs
+
+    logs = zone(first, None)
+    return {name: logs if name == first else zone(name, logs.name) for name in environment.data.zones}
+
+
+def _secret(spec: SecretSpec) -> Generated | Provided:
+    if isinstance(spec, GeneratedSecret):
+        return Generated(length=spec.length, rotation_days=spec.rotation_days)
+    return Provided(value=opened(spec.value) if spec.value else None)
+
+
+def _delivery(
+    environment: Environment,
+    place: Gcp,
+    apis: Mapping[str, contracts.Text],
+    scope: Scope,
+    root: pulumi.Resource,
+) -> contracts.Delivery | None:
+    github = environment.delivery.github
+    if github is None:
+        return None
+    roles = [role_id(scope.names, persona, place.generation) for persona in environment.identity.personas]
+    return Delivery(
+        "delivery",
+        DeliveryArgs(
+            apis=apis,
+            number=place.number,
+            repository=github.repository,
+            environment=github.environment or environment.name,
+            # What people and the builder of functions have on the project.
+            grantable=[
+                "roles/logging.logWriter",
+                "roles/storage.objectViewer",
+                *(f"projects/{place.project}/roles/{role}" for role in roles),
+            ],
+            generation=place.generation,
+        ),
+        scope=scope,
+        parent=root,
+    ).outputs
+
+
+def _budgets(
+    environment: Environment, place: Gcp, apis: Mapping[str, contracts.Text], notifications: contracts.Notifications
+) -> BudgetsArgs:
+    budget = environment.budget
+    return BudgetsArgs(
+        apis=apis,
+        number=place.number,
+        billing_account=place.billing_account,
+        monthly_usd=budget.monthly_usd,
+        actual_percent=budget.actual_percent,
+        forecast_percent=budget.forecast_percent,
+        teams={
+            name: Share(monthly_usd=budget.monthly_usd * team.budget_percent / 100, notify=[team.owner])
+            for name, team in environment.teams.items()
+            if team.budget_percent
+        },
+        channels=notifications.cost,
+        topic=notifications.cost_topic,
+    )

@@ -1,0 +1,171 @@
+"""How changes reach the environment: the identities of the continuous integration."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_gcp as gcp
+
+from components import contracts
+from components.core.google import nth
+from components.core.permissions import see
+from components.gcp.foundation.workload import Grant, Workload, WorkloadArgs
+from components.scope import Component, Scope, after
+
+_ISSUER = "https://token.actions.githubusercontent.com"
+# The subject of a token names owner and repository, and their numbers too where the repository was made or renamed after
+# 2026-07-15 ("Immutable subject claims", GitHub changelog 2026-04-23). So what a workflow runs for is read from claims that
+# every token has in one form. As in the subject, an environment comes before a pull request.
+_GATE = (
+    "'environment' in assertion ? 'environment:' + assertion.environment"
+    " : (assertion.event_name == 'pull_request' ? 'pull_request' : 'other')"
+)
+# What deploying takes, and for what. Neither owner nor editor: those would also read data.
+_DEPLOY: Mapping[str, str] = {
+    "roles/artifactregistry.admin": "repository of the function's image",
+    "roles/cloudfunctions.admin": "the function that rotates secrets",
+    "roles/cloudkms.admin": "keys; not their use",
+    "roles/compute.networkAdmin": "network, routes, NAT",
+    "roles/compute.securityAdmin": "firewall policy",
+    "roles/dns.admin": "private zones",
+    "roles/iam.roleAdmin": "custom roles",
+    "roles/iam.serviceAccountAdmin": "identities of workloads",
+    "roles/iam.serviceAccountUser": "to give a workload its identity",
+    "roles/iam.workloadIdentityPoolAdmin": "this pool",
+    "roles/monitoring.alertPolicyEditor": "alerts",
+    "roles/monitoring.notificationChannelEditor": "notification channels",
+    "roles/pubsub.admin": "topics",
+    "roles/run.admin": "who may call the function",
+    "roles/secretmanager.admin": "secrets",
+    "roles/servicenetworking.networksAdmin": "private addresses of managed services",
+    "roles/serviceusage.serviceUsageAdmin": "APIs",
+    "roles/storage.admin": "buckets",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryArgs:
+    """Whose workflows, and what they may hand on."""
+
+    apis: Mapping[str, contracts.Text]
+    number: str
+    """Number of the project."""
+    repository: str
+    """owner/name on GitHub."""
+    environment: str
+    """The protected GitHub environment that alone may deploy."""
+    grantable: Sequence[str]
+    """Roles that the deployer may grant on the project; at most ten."""
+    generation: int
+
+
+class Delivery(Component):
+    """A pool that trusts the workflows of one repository, and two service accounts that they can become.
+
+    The one for previews sees how the environment is made and nothing of what it holds; any pull request's workflow may
+    become it. The one that deploys can be become only in the protected GitHub environment, and can grant on the project no
+    role but those that the environment's people and workloads have: neither to itself nor to anybody else.
+
+    Owns the pool, its provider, both accounts and what they may do on the project. Never owns a key, nor rights outside
+    of the project: a budget takes `roles/billing.costsManager` on the billing account, a policy of the organisation
+    `roles/orgpolicy.policyAdmin`, the boundary `roles/iam.denyAdmin`; those are given by hand, to whom they belong.
+
+    Costs nothing. A destroy takes it away; Google keeps the pool's id for 30 days, hence `generation`.
+
+    >>> only(["roles/logging.logWriter"])
+    "api.getAttribute('iam.googleapis.com/modifiedGrantsByRole', []).hasOnly(['roles/logging.logWriter'])"
+    """
+
+    outputs: contracts.Delivery
+
+    def __init__(self, name: str, args: DeliveryArgs, *, scope: Scope, parent: pulumi.Resource) -> None:
+        """Make the pool and the accounts."""
+        super().__init__(name, scope, parent)
+        self._apis = args.apis
+        iam = args.apis["iam.googleapis.com"]
+        pool = gcp.iam.WorkloadIdentityPool(
+            f"{name}-pool",
+            workload_identity_pool_id=scope.names.of(nth("ci", args.generation), "identity_pool"),
+            display_name="Continuous integration",
+            description=f"Workflows of {args.repository}.",
+            project=iam,
+            opts=self.options(),
+        )
+        gates = {"preview": "pull_request", "deploy": f"environment:{args.environment}"}
+        allowed = ", ".join(f"'{gate}'" for gate in gates.values())
+        provider = gcp.iam.WorkloadIdentityPoolProvider(
+            f"{name}-github",
+            workload_identity_pool_id=pool.workload_identity_pool_id,
+            workload_identity_pool_provider_id="github",
+            display_name="GitHub Actions",
+            description=f"Tokens of {args.repository} only, for a pull request or for {args.environment}.",
+            project=iam,
+            oidc={"issuer_uri": _ISSUER},
+            attribute_mapping={
+                "google.subject": "assertion.sub",
+                "attribute.repository": "assertion.repository",
+                "attribute.gate": _GATE,
+            },
+            attribute_condition=(
+                f"assertion.repository == '{args.repository}' && assertion.sub.startsWith('repo:')"
+                f" && attribute.gate in [{allowed}]"
+            ),
+            opts=self.options(),
+        )
+        accounts = {"preview": self._preview(args), "deploy": self._deploy(args)}
+        members = [
+            gcp.serviceaccount.IAMMember(
+                f"{name}-{which}-github",
+                service_account_id=workload.outputs.id.apply(
+                    lambda email: f"projects/{scope.account}/serviceAccounts/{email}"
+                ),
+                role="roles/iam.workloadIdentityUser",
+                member=pool.workload_identity_pool_id.apply(
+                    lambda pool_id, which=which: (
+                        f"principalSet://iam.googleapis.com/projects/{args.number}/locations/global/workloadIdentityPools/"
+                        f"{pool_id}/attribute.gate/{gates[which]}"
+                    )
+                ),
+                opts=self.options(),
+            )
+            for which, workload in accounts.items()
+        ]
+        preview, deploy = (workload.outputs.id for workload in accounts.values())
+        self.outputs = contracts.Delivery(
+            provider=after(provider.name, *members),
+            preview=after(preview, members[0]),
+            deploy=after(deploy, members[1]),
+        )
+        self.finish(self.outputs)
+
+    def _preview(self, args: DeliveryArgs) -> Workload:
+        scope = self.scope
+        role = gcp.projects.IAMCustomRole(
+            f"{self.name}-preview-role",
+            role_id=scope.names.of(nth("preview", args.generation), "custom_role").replace("-", "_"),
+            title="Preview",
+            description="Sees how the environment is made, and nothing of what it holds.",
+            permissions=list(see()),
+            project=args.apis["iam.googleapis.com"],
+            stage="GA",
+            opts=self.options(),
+        )
+        return self._workload("preview", "Previews a change: reads how things are.", {"see": Grant(role=role.name)})
+
+    def _deploy(self, args: DeliveryArgs) -> Workload:
+        grants = {role.removeprefix("roles/"): Grant(role=role) for role in _DEPLOY}
+        grants["resourcemanager.projectIamAdmin"] = Grant(
+            role="roles/resourcemanager.projectIamAdmin",
+            condition=("grants-of-the-environment", only(args.grantable)),
+        )
+        return self._workload("deploy", "Deploys a change, from the protected GitHub environment.", grants)
+
+    def _workload(self, which: str, description: str, grants: Mapping[str, Grant]) -> Workload:
+        args = WorkloadArgs(description=description, apis=self._apis, grants=grants)
+        return Workload(which, args, scope=self.scope, parent=self)
+
+
+def only(roles: Sequence[str]) -> str:
+    """The condition that holds a grantor to these roles."""
+    listed = ", ".join(f"'{role}'" for role in roles)
+    return f"api.getAttribute('iam.googleapis.com/modifiedGrantsByRole', []).hasOnly([{listed}])"
