@@ -44,8 +44,8 @@ class Keys:
 class Boundary:
     """What no identity of the environment may exceed."""
 
-    id: Text
-    """AWS: ARN of the permission boundary. Google Cloud: name of the deny policy."""
+    id: Text | None
+    """AWS: ARN of the permission boundary. Google Cloud: name of the deny policy; None where no organisation is given."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,35 +34,52 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
-class _Right:
-    """A role that the deploying identity needs outside of the project. `{…}` in the text is an input of the resource."""
+class _Before:
+    """What has to be so before a resource of a type can be made. `{…}` in the text is an input of the resource."""
 
     types: str
     text: str
     source: str
+    kind: Kind = "right"
+    where: str = ""
+    """Only resources that have this input."""
 
 
 # A type that ends in `/` stands for all of them.
-_RIGHTS = (
-    _Right(
+_BEFORE = (
+    _Before(
         "gcp:billing/budget:Budget",
         "roles/billing.costsManager on the billing account {billingAccount}, for whoever deploys; Owner is not enough",
         "https://cloud.google.com/billing/docs/how-to/budget-api-access-control",
     ),
-    _Right(
+    _Before(
         "gcp:accesscontextmanager/",
         "roles/accesscontextmanager.policyEditor on the organization, for whoever deploys",
         "https://cloud.google.com/vpc-service-controls/docs/access-control",
     ),
-    _Right(
+    _Before(
         "gcp:orgpolicy/",
         "roles/orgpolicy.policyAdmin on the organization, for whoever deploys: no project can grant it",
         "https://cloud.google.com/iam/docs/roles-permissions/orgpolicy",
     ),
-    _Right(
+    _Before(
         "gcp:iam/denyPolicy:DenyPolicy",
         "roles/iam.denyAdmin on the organization, for whoever deploys",
         "https://cloud.google.com/iam/docs/deny-access",
+    ),
+    _Before(
+        "gcp:storage/bucket:Bucket",
+        "`gcloud storage service-agent --project={project}`, once: nothing else makes the agent that uses a bucket's key",
+        "https://cloud.google.com/storage/docs/getting-service-agent",
+        kind="setting",
+        where="encryption",
+    ),
+    _Before(
+        "aws:lambda/function:Function",
+        "Lambda's quota of concurrent executions above 100 by more than the functions reserve; a new account may have 10",
+        "https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html",
+        kind="quota",
+        where="reservedConcurrentExecutions",
     ),
 )
 
@@ -123,21 +140,26 @@ class _Mention:
 
 
 _ENVIRONMENT = (
-    r"GitHub: environment \2 in \1, with required reviewers and its branches restricted: what runs in it deploys"
+    r"GitHub: environment \3 in \1/\2, with required reviewers and its branches restricted: what runs in it deploys"
 )
 _MENTIONS = (
-    _Mention(re.compile(r"repo:([\w.-]+/[\w.-]+):environment:([\w.-]+)"), "setting", _ENVIRONMENT, _GITHUB),
+    _Mention(
+        re.compile(r"repo:([\w.-]+)(?:@\d+)?/([\w.-]+)(?:@\d+)?:environment:([\w.-]+)"),
+        "setting",
+        _ENVIRONMENT,
+        _GITHUB,
+    ),
     # The same in a condition of Google's workload identity.
     _Mention(
-        re.compile(r"assertion\.repository == '([\w.-]+/[\w.-]+)'.*?'environment:([\w.-]+)'"),
+        re.compile(r"assertion\.repository == '([\w.-]+)/([\w.-]+)'.*?'environment:([\w.-]+)'"),
         "setting",
         _ENVIRONMENT,
         _GITHUB,
     ),
     _Mention(
-        re.compile(r"repo:([\w.-]+/[\w.-]+):ref:refs/heads/([\w./-]+)"),
+        re.compile(r"repo:([\w.-]+)(?:@\d+)?/([\w.-]+)(?:@\d+)?:ref:refs/heads/([\w./-]+)"),
         "setting",
-        r"GitHub: branch \2 of \1 protected: what runs on it is trusted",
+        r"GitHub: branch \3 of \1/\2 protected: what runs on it is trusted",
         _GITHUB,
     ),
     _Mention(
@@ -187,11 +209,12 @@ def _accounts(graph: Graph) -> Iterator[Need]:
             yield Need(kind="account", text=text, resources=(provider.urn,))
 
 
-def _rights(graph: Graph) -> Iterator[Need]:
-    for right in _RIGHTS:
-        for resource in graph.of_type(right.types):
-            text = right.text.format_map(_Inputs(resource))
-            yield Need(kind="right", text=text, source=right.source, resources=(resource.urn,))
+def _preconditions(graph: Graph) -> Iterator[Need]:
+    for before in _BEFORE:
+        for resource in graph.of_type(before.types):
+            if not before.where or before.where in resource.inputs:
+                text = before.text.format_map(_Inputs(resource))
+                yield Need(kind=before.kind, text=text, source=before.source, resources=(resource.urn,))
 
 
 class _Inputs(dict[str, Any]):
@@ -287,7 +310,7 @@ def _confirmations(graph: Graph) -> Iterator[Need]:
 
 _FINDERS: tuple[Callable[[Graph], Iterable[Need]], ...] = (
     _accounts,
-    _rights,
+    _preconditions,
     _quotas,
     _mentions,
     _values,

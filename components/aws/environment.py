@@ -248,7 +248,7 @@ def _delivery(
     return Delivery(
         "delivery",
         DeliveryArgs(
-            repository=github.repository,
+            repository=github.subject,
             github_environment=github.environment or environment.name,
             keys={str(domain): key for domain, key in keys.domains.items()},
             values=[secrets.ids[name] for name in written],

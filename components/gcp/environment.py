@@ -67,7 +67,9 @@ def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Env
     Boundary(
         "boundary",
         BoundaryArgs(
-            project=apis["iam.googleapis.com"], deployers=[deployer for deployer in deployers if deployer is not None]
+            project=apis["iam.googleapis.com"],
+            organization=place.organization,
+            deployers=[deployer for deployer in deployers if deployer is not None],
         ),
         scope=scope,
         parent=root,
@@ -285,6 +287,7 @@ def _delivery(
             apis=apis,
             number=place.number,
             repository=github.repository,
+            repository_id=github.repository_id,
             environment=github.environment or environment.name,
             # What people and the builder of functions have on the project.
             grantable=[

@@ -161,6 +161,27 @@ def rotation(environment: Environment, layer: Layer) -> Iterator[Problem]:
         )  # fmt: skip
 
 
+def numbers(environment: Environment, layer: Layer) -> Iterator[Problem]:
+    """Of the repository's two numbers both, or none."""
+    github = environment.delivery.github
+    if github and (github.owner_id is None) != (github.repository_id is None):
+        missing = "owner_id" if github.owner_id is None else "repository_id"
+        yield _problem(
+            layer, ("delivery", "github", missing), "one of two numbers is missing", f"{missing} beside the other"
+        )
+
+
+# Names of buckets that are not zones: the copy of a zone on AWS, the source of functions on Google Cloud.
+RESERVED = (f"*{REPLICA_SUFFIX}", "function-source")
+
+
+def reserved(environment: Environment, layer: Layer) -> Iterator[Problem]:
+    """Zones that take no name of another bucket."""
+    for zone in environment.data.zones:
+        if any(fnmatchcase(zone, pattern) for pattern in RESERVED):
+            yield _problem(layer, ("data", "zones", zone), f"{zone} is a bucket of the platform's own", "another name")
+
+
 def minimum(environment: Environment, layer: Layer, today: date) -> Iterator[Problem]:
     """Prod keeps what prod must have, or says in a waiver, not expired `today`, why not."""
     if environment.tier != "prod":
@@ -188,4 +209,6 @@ CHECKS: tuple[Check, ...] = (
     zone_references,
     teams,
     rotation,
+    numbers,
+    reserved,
 )

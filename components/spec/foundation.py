@@ -204,9 +204,27 @@ class GitHub(Section):
     """The repository whose workflows preview and deploy, without a key, by OpenID Connect."""
 
     repository: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] = Field(description="owner/name.")
+    owner_id: Annotated[str, Field(pattern=r"^\d+$")] | None = Field(
+        default=None, description="Number of the owner, in quotes: `gh api repos/OWNER/NAME --jq .owner.id`."
+    )
+    repository_id: Annotated[str, Field(pattern=r"^\d+$")] | None = Field(
+        default=None, description="Number of the repository, in quotes: `gh api repos/OWNER/NAME --jq .id`."
+    )
     environment: Annotated[str, Field(pattern=r"^[\w-]+$")] | None = Field(
         default=None, description="Protected GitHub environment that alone may deploy; by default the stack's name."
     )
+
+    @property
+    def subject(self) -> str:
+        """How the subject of a workflow's token names the repository.
+
+        With both numbers for every repository that was made, renamed or moved since 2026-07-15, so that nobody comes in by
+        taking over a name ("OpenID Connect", GitHub Docs, immutable subject claims).
+        """
+        if self.owner_id is None:
+            return self.repository
+        owner, name = self.repository.split("/")
+        return f"{owner}@{self.owner_id}/{name}@{self.repository_id}"
 
 
 class Delivery(Section):

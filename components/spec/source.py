@@ -118,6 +118,7 @@ def _merged(
                 del sources[place]
         if value is None:
             result.pop(key, None)
+            sources.pop(here, None)
         elif isinstance(value, dict):
             _place(sources, layer, here)
             result[key] = _merged(sources, layer, here, before if isinstance(before, dict) else {}, value)

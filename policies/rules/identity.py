@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from policies.context import items, uses
+from policies.context import is_prod, items, uses
 from policies.documents import PLACES, Statement, documents, statements
 from policies.grants import Grant, grants, is_readable
 from policies.model import Graph, Resource, is_unknown
@@ -394,7 +394,9 @@ def identity_bounded(resource: Resource, graph: Graph) -> Found:
     if resource.type == ROLE and not resource.get("permissionsBoundary"):
         yield "the role has no permission boundary"
     if resource.type == SERVICE_ACCOUNT and not graph.of_type(DENY_POLICY):
-        yield "no deny policy bounds the project's identities"
+        # Only an organisation can grant the right to write one: what a trial project without one does not have, prod must.
+        enforcement = None if is_prod(graph) else "advisory"
+        yield Violation("no deny policy bounds the project's identities", enforcement=enforcement)
 
 
 # What an AWS account has to have switched on, once: type, input, the values that are right, and what is missing without it.

@@ -215,8 +215,11 @@ def test_only_the_protected_environment_deploys(graphs: Graphs, stack: str) -> N
     issuer = "token.actions.githubusercontent.com"
     provider = one(graph, "OpenIdConnectProvider", "delivery-github")
     for role, subjects in {
-        "deploy": [f"repo:acme/ai-platform:environment:{stack}"],
-        "preview": ["repo:acme/ai-platform:pull_request", "repo:acme/ai-platform:ref:refs/heads/main"],
+        "deploy": [f"repo:acme@1000001/ai-platform@2000002:environment:{stack}"],
+        "preview": [
+            "repo:acme@1000001/ai-platform@2000002:pull_request",
+            "repo:acme@1000001/ai-platform@2000002:ref:refs/heads/main",
+        ],
     }.items():
         [trust] = statements(one(graph, "Role", f"delivery-{role}-role"), "assumeRolePolicy")
         assert trust["Principal"] == {"Federated": f"${{{provider.urn}#arn}}"}
@@ -258,9 +261,7 @@ def test_a_deployment_makes_roles_only_inside_the_boundary(graphs: Graphs, stack
 
 
 def test_no_delivery_without_a_repository(project: Path) -> None:
-    platform = project / "stacks" / "platform.yaml"
-    platform.write_text(platform.read_text().replace("delivery:\n  github: {repository: acme/ai-platform}", ""))
-    graph = build(project)
+    graph = build(project, {"delivery": {"github": None}})
     assert not kind(graph, "OpenIdConnectProvider")
     assert not [r.name for r in kind(graph, "Role") if r.name.startswith("delivery")]
 

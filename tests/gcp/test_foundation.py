@@ -36,13 +36,15 @@ def test_every_resource_waits_for_the_api_that_makes_it(graphs: Graphs, stack: s
 
 def test_an_api_is_never_switched_off_with_what_is_not_ours(graphs: Graphs):
     services = kind(graphs("dev-gcp"), "projects/Service")
-    assert len(services) == 20
+    assert len(services) == 21
     assert all(s.get("disableOnDestroy") is False and s.get("disableDependentServices") is False for s in services)
 
 
-def test_organisation_policies_are_set_where_there_is_an_organisation(project: Path, graphs: Graphs):
-    assert not kind(graphs("prod-gcp"), "orgpolicy/Policy")
-    graph = build(project, cloud={"organization": "123456789012"})
+def test_what_takes_an_organisation_is_made_where_there_is_one(project: Path, graphs: Graphs):
+    graph = build(project, cloud={"organization": None})
+    assert not kind(graph, "orgpolicy/Policy")
+    assert not kind(graph, "iam/DenyPolicy")
+    graph = graphs("dev-gcp")
     policies = {p.get("name").rpartition("/")[2]: p for p in kind(graph, "orgpolicy/Policy")}
     assert policies["iam.disableServiceAccountKeyCreation"].get("spec.rules.0.enforce") == "TRUE"
     assert policies["compute.vmExternalIpAccess"].get("spec.rules.0.denyAll") == "TRUE"

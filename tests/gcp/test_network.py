@@ -157,5 +157,7 @@ def test_a_perimeter_is_drawn_as_it_is_asked_for(project: Path, perimeter: str):
     assert drawn.get("name") == "accessPolicies/123456789012/servicePerimeters/acme_ai_dev_gcp_perimeter"
 
 
-def test_without_an_access_policy_there_is_no_perimeter(graphs: Graphs):
-    assert not kind(graphs("prod-gcp"), "accesscontextmanager/ServicePerimeter")
+def test_without_an_access_policy_there_is_no_perimeter(project: Path):
+    graph = build(project, stack="prod-gcp", cloud={"access_policy": None})
+    assert not kind(graph, "accesscontextmanager/ServicePerimeter")
+    assert not [s for s in kind(graph, "projects/Service") if s.get("service") == "accesscontextmanager.googleapis.com"]

@@ -61,6 +61,18 @@ def test_rights_beyond_the_project(type_: str, inputs: dict[str, Any], role: str
     assert found[0].resources == (urn(type_, "a"), urn(type_, "b"))
 
 
+def test_what_only_some_resources_of_a_type_need() -> None:
+    bucket, function = "gcp:storage/bucket:Bucket", "aws:lambda/function:Function"
+    assert said(make(bucket, "a", inputs={"project": "p"}), make(function, "f")) == []
+    agent = said(make(bucket, "a", inputs={"project": "p", "encryption": {"defaultKmsKeyName": "k"}}))
+    assert [(kind, text.partition(",")[0]) for kind, text in agent] == [
+        ("setting", "`gcloud storage service-agent --project=p`")
+    ]
+    ((kind, text),) = said(make(function, "f", inputs={"reservedConcurrentExecutions": 2}))
+    assert kind == "quota"
+    assert "concurrent executions" in text
+
+
 def test_quotas_by_region() -> None:
     here, there = make(AWS, "aws", inputs={"region": "us-west-2"}), make(AWS, "other", inputs={"region": "eu-west-1"})
 
@@ -188,7 +200,7 @@ def test_types_and_inputs_exist_in_the_sdks() -> None:
     from preview import needs as module
 
     known = "".join(f.read_text() for f in (_init(pulumi_aws), _init(pulumi_gcp)))
-    types = {r.types for r in module._RIGHTS} | {q.types for q in module._QUOTAS} | set(module._SECRETS)
+    types = {r.types for r in module._BEFORE} | {q.types for q in module._QUOTAS} | set(module._SECRETS)
     types |= {giver for givers in module._SECRETS.values() for giver in givers}
     types |= {"gcp:dns/managedZone:ManagedZone", "aws:route53/zone:Zone", "aws:acm/certificate:Certificate"}
     assert [t for t in sorted(types) if f'"{t.removesuffix("/")}' not in known] == []

@@ -188,6 +188,13 @@ def test_shape_and_sense_are_reported_together(project: Path):
             {"network": {"cidr": "10.16.0.0/16", "nat": "none", "private_services": ["ecr.api"]}},
             "network.private_services", "request-signing cannot be rotated", "secretsmanager in the list",
         ),
+        ("dev", {"data": {"zones": {"raw-replica": {}}}}, "data.zones.raw-replica", "platform's own", "another name"),
+        ("dev", {"data": {"zones": {"function-source": {}}}}, "data.zones.function-source", "platform's own", "another"),
+        (
+            "dev",
+            {"delivery": {"github": {"repository": "acme/x", "owner_id": None, "repository_id": "1"}}},
+            "delivery.github.owner_id", "one of two numbers", "beside the other",
+        ),
         ("dev", {"tier": "devv"}, "tier", "not allowed", "dev?"),
         ("dev", {"data": {"zones": {"raw": {"team": "visoin"}}}}, "data.zones.raw.team", "no team", "vision?"),
         ("dev", {"teams": {"vision": {"budget_percent": 90}}}, "teams", "120", "100 at most"),

@@ -93,6 +93,11 @@ def test_a_replaced_list_leaves_no_source_behind():
     assert merged.source(("l", 2)) == Source("above", 1)
 
 
+def test_what_is_removed_leaves_no_source_behind():
+    merged = merge(layer("m: {a: 1}", "below"), layer("m: {a: null}", "above"))
+    assert merged.source(("m", "a")) == Source("above", 1)
+
+
 def test_what_has_no_source_has_that_of_what_is_around_it():
     made = layer("a: {b: 1}")
     assert made.source(("a", "missing", "deep")) == Source("f.yaml", 1)

@@ -83,7 +83,7 @@ class DeliveryArgs:
     """Which repository delivers, and how far."""
 
     repository: str
-    """owner/name on GitHub."""
+    """As the subject of a token names it: `owner/name`, or with numbers, `owner@1/name@2`."""
     github_environment: str
     """Protected environment of that repository that alone may deploy."""
     keys: Mapping[str, contracts.Key]

@@ -34,6 +34,8 @@ class BoundaryArgs:
 
     project: contracts.Text
     """From the API that holds deny policies."""
+    organization: str | None
+    """Number of the organisation; without one nobody can have the right to write a deny policy."""
     deployers: Sequence[pulumi.Input[str]]
     """E-mail addresses of the service accounts that deploy: they may change where logs go."""
 
@@ -45,8 +47,8 @@ class Boundary(Component):
     sink or bucket changed but by who deploys.
 
     Owns the deny policy and the audit configuration of the identity services. Never owns a grant. To write a deny policy
-    takes `roles/iam.denyAdmin`, which only an organisation can give; so the policy is made by a person, at the first
-    `pulumi up`, and the pipeline that it binds cannot change it.
+    takes `roles/iam.denyAdmin`, which only an organisation can give; so the policy is made where `organization` is given, by
+    a person, at the first `pulumi up`, and the pipeline that it binds cannot change it.
 
     Costs nothing but the logs, 0.50 USD a GiB above 50 GiB a month (Cloud Logging prices, 2026-07). A destroy takes that
     person as well; Google needs some minutes to forget the policy.
@@ -60,14 +62,6 @@ class Boundary(Component):
     def __init__(self, name: str, args: BoundaryArgs, *, scope: Scope, parent: pulumi.Resource) -> None:
         """Make the policy and the audit configuration."""
         super().__init__(name, scope, parent)
-        policy = gcp.iam.DenyPolicy(
-            f"{name}-policy",
-            name=scope.names.of(name, "compute"),
-            display_name="What nobody in the environment can do",
-            parent=args.project.apply(lambda project: f"cloudresourcemanager.googleapis.com%2Fprojects%2F{project}"),
-            rules=rules([_principal(email) for email in args.deployers], keeps=not scope.deletable),
-            opts=self.options(),
-        )
         for service in _WATCHED:
             gcp.projects.IAMAuditConfig(
                 f"{name}-audit-{service.removesuffix('.googleapis.com')}",
@@ -76,8 +70,19 @@ class Boundary(Component):
                 audit_log_configs=[{"log_type": kind} for kind in ("ADMIN_READ", "DATA_READ", "DATA_WRITE")],
                 opts=self.options(),
             )
-        self.outputs = contracts.Boundary(id=policy.id)
+        self.outputs = contracts.Boundary(id=self._policy(args).id if args.organization else None)
         self.finish(self.outputs)
+
+    def _policy(self, args: BoundaryArgs) -> gcp.iam.DenyPolicy:
+        scope = self.scope
+        return gcp.iam.DenyPolicy(
+            f"{self.name}-policy",
+            name=scope.names.of(self.name, "compute"),
+            display_name="What nobody in the environment can do",
+            parent=args.project.apply(lambda project: f"cloudresourcemanager.googleapis.com%2Fprojects%2F{project}"),
+            rules=rules([_principal(email) for email in args.deployers], keeps=not scope.deletable),
+            opts=self.options(),
+        )
 
 
 def rules(deployers: Sequence[pulumi.Input[str]], *, keeps: bool) -> list[gcp.iam.DenyPolicyRuleArgsDict]:

@@ -52,6 +52,8 @@ class DeliveryArgs:
     """Number of the project."""
     repository: str
     """owner/name on GitHub."""
+    repository_id: str | None = None
+    """Its number, which nobody can take over with the name."""
     environment: str
     """The protected GitHub environment that alone may deploy."""
     grantable: Sequence[str]
@@ -93,6 +95,7 @@ class Delivery(Component):
         )
         gates = {"preview": "pull_request", "deploy": f"environment:{args.environment}"}
         allowed = ", ".join(f"'{gate}'" for gate in gates.values())
+        number = f" && assertion.repository_id == '{args.repository_id}'" if args.repository_id else ""
         provider = gcp.iam.WorkloadIdentityPoolProvider(
             f"{name}-github",
             workload_identity_pool_id=pool.workload_identity_pool_id,
@@ -107,7 +110,7 @@ class Delivery(Component):
                 "attribute.gate": _GATE,
             },
             attribute_condition=(
-                f"assertion.repository == '{args.repository}' && assertion.sub.startsWith('repo:')"
+                f"assertion.repository == '{args.repository}'{number} && assertion.sub.startsWith('repo:')"
                 f" && attribute.gate in [{allowed}]"
             ),
             opts=self.options(),
