@@ -179,11 +179,18 @@ def _differing(path: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
         yield from _differing(form.format(key), left.get(key, ABSENT), right.get(key, ABSENT))
 
 
-def _numbered(left: list[Any], right: list[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Two lists as maps: by position, or by the ids of a policy's statements where all have their own.
+def _distinct(items: list[Any]) -> bool:
+    return all(isinstance(item, str) for item in items) and len(set(items)) == len(items)
 
-    One more statement at the top is then no change of all that follow.
+
+def _numbered(left: list[Any], right: list[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Two lists as maps: by position, unless their items have names of their own.
+
+    Texts that stand once are their own names, and statements of a policy have ids: one more at the top is then no change of
+    all that follow. Where the same texts only stand in another order, it is the order that changed.
     """
+    if all(_distinct(items) for items in (left, right)) and set(left) != set(right):
+        return {item: item for item in left}, {item: item for item in right}
     maps: list[dict[str, Any]] = []
     for items in (left, right):
         ids = [str(item.get("Sid") or "") if isinstance(item, dict) else "" for item in items]

@@ -1,14 +1,13 @@
 """AWS: the table of contents. What is built, in which order, and what each part hands to the next."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import cast
 
 import pulumi
 import pulumi_aws as aws
 
-from components import contracts
-from components.aws.cost.budgets import Budgets, BudgetsArgs, Share
+from components import contracts, plan
+from components.aws.cost.budgets import Budgets, BudgetsArgs
 from components.aws.data.storage import AccessLogs, Storage, StorageArgs
 from components.aws.foundation.boundary import Boundary, BoundaryArgs
 from components.aws.foundation.delivery import Delivery, DeliveryArgs
@@ -16,13 +15,12 @@ from components.aws.foundation.isolation import Isolation, IsolationArgs
 from components.aws.foundation.keys import Keys, KeysArgs
 from components.aws.foundation.network import ANYWHERE, Network, NetworkArgs
 from components.aws.foundation.personas import Personas, PersonasArgs, Secret, Zone
-from components.aws.foundation.secrets import Generated, Provided, Secrets, SecretsArgs
+from components.aws.foundation.secrets import Secrets, SecretsArgs
 from components.aws.operations.notifications import Notifications, NotificationsArgs
 from components.core.addresses import share
-from components.core.naming import Names
 from components.scope import PROJECT, Scope, opened
 from components.spec.environment import Environment
-from components.spec.foundation import Aws, GeneratedSecret, SecretSpec
+from components.spec.foundation import Aws
 from components.spec.regions import AWS_REGIONS
 
 
@@ -79,7 +77,7 @@ def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Env
     secrets = Secrets(
         "secrets",
         SecretsArgs(
-            secrets={name: _secret(spec) for name, spec in environment.secrets.items()},
+            secrets=plan.secrets(environment),
             key=keys.domains["secrets"],
             logs_key=keys.domains["logs"],
             network=network.outputs,
@@ -132,29 +130,12 @@ def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Env
 
 
 def _scope(environment: Environment, place: Aws, root: pulumi.Resource) -> Scope:
-    company = environment.company
-    tags = {
-        "environment": environment.name,
-        "tier": environment.tier,
-        "platform": company.prefix,
-        "owner": company.owner,
-        "cost-center": company.cost_center,
-        "managed-by": "pulumi",
-        **environment.cost.tags,
-    }
-    replica = (place.replica_region or AWS_REGIONS[place.region].replica) if environment.data.replicate else None
-    return Scope(
-        environment=environment.name,
-        tier=environment.tier,
-        cloud="aws",
-        account=place.account,
-        region=place.region,
-        replica_region=replica,
-        names=Names(company.prefix, environment.name),
-        tags=tags,
-        protection=environment.protection.data,
-        log_days=environment.logs.retention_days,
-        today=datetime.now(UTC).date(),
+    replica = plan.replica_region(environment, "aws", place)
+    tags = plan.tags(environment)
+    return plan.scope(
+        environment,
+        "aws",
+        place,
         provider=_provider("aws", place, place.region, tags, root),
         replica_provider=_provider("aws-replica", place, replica, tags, root) if replica else None,
     )
@@ -194,13 +175,6 @@ def _storage(
 
     def zone(name: str, logs: AccessLogs | None) -> Storage:
         spec = environment.data.zones[name]
-        team = environment.teams.get(spec.team) if spec.team else None
-        kept = spec.old_versions_kept
-        if kept is None and name == environment.registry.model_zone:
-            kept = environment.registry.keep_versions
-        tags = {"team": spec.team} if spec.team else {}
-        if team and team.cost_center:
-            tags["cost-center"] = team.cost_center
         return Storage(
             name,
             StorageArgs(
@@ -210,12 +184,12 @@ def _storage(
                 boundary=boundary,
                 warning=notifications.warning,
                 organization=place.organization,
-                tags=tags,
+                tags=plan.zone_tags(environment, name),
                 cool_after_days=spec.cool_after_days,
                 expire_after_days=spec.expire_after_days,
                 expiries=environment.expiries(name),
                 old_versions_days=spec.old_versions_days,
-                old_versions_kept=kept,
+                old_versions_kept=plan.kept_versions(environment, name),
             ),
             scope=scope,
             parent=root,
@@ -225,12 +199,6 @@ def _storage(
     logs = zone(first, None)
     others = {name: zone(name, logs.access_logs).outputs for name in environment.data.zones if name != first}
     return {name: logs.outputs if name == first else others[name] for name in environment.data.zones}
-
-
-def _secret(spec: SecretSpec) -> Generated | Provided:
-    if isinstance(spec, GeneratedSecret):
-        return Generated(length=spec.length, rotation_days=spec.rotation_days)
-    return Provided(value=opened(spec.value) if spec.value else None)
 
 
 def _delivery(
@@ -266,11 +234,7 @@ def _budgets(environment: Environment, scope: Scope, notifications: contracts.No
         notify=budget.notify,
         actual_percent=budget.actual_percent,
         forecast_percent=budget.forecast_percent,
-        teams={
-            name: Share(monthly_usd=budget.monthly_usd * team.budget_percent / 100, notify=[team.owner])
-            for name, team in environment.teams.items()
-            if team.budget_percent
-        },
+        teams=plan.shares(environment),
         topic=notifications.cost_topic,
         activate_tags=[*scope.tags, "team", "feature"] if environment.cost.activate_tags else [],
     )

@@ -1,18 +1,16 @@
 """Google Cloud: the table of contents. What is built, in which order, and what each part hands to the next."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import cast
 
 import pulumi
 import pulumi_gcp as gcp
 
-from components import contracts
+from components import contracts, plan
 from components.contracts import Domain
 from components.core.addresses import share
 from components.core.google import DualRegion, dual_region, labels
-from components.core.naming import Names
-from components.gcp.cost.budgets import Budgets, BudgetsArgs, Share
+from components.gcp.cost.budgets import Budgets, BudgetsArgs
 from components.gcp.data.storage import Storage, StorageArgs
 from components.gcp.foundation.boundary import Boundary, BoundaryArgs
 from components.gcp.foundation.delivery import Delivery, DeliveryArgs
@@ -20,11 +18,11 @@ from components.gcp.foundation.isolation import Isolation, IsolationArgs
 from components.gcp.foundation.keys import Keys, KeysArgs
 from components.gcp.foundation.network import Network, NetworkArgs
 from components.gcp.foundation.personas import Personas, PersonasArgs, Secret, Zone, role_id
-from components.gcp.foundation.secrets import Generated, Provided, Secrets, SecretsArgs
+from components.gcp.foundation.secrets import Secrets, SecretsArgs
 from components.gcp.operations.notifications import Notifications, NotificationsArgs
 from components.scope import PROJECT, Scope, opened
 from components.spec.environment import Environment
-from components.spec.foundation import Gcp, GeneratedSecret, SecretSpec
+from components.spec.foundation import Gcp
 from components.spec.regions import GCP_REGIONS
 
 
@@ -111,7 +109,7 @@ def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Env
         SecretsArgs(
             apis=apis,
             number=place.number,
-            secrets={name: _secret(spec) for name, spec in environment.secrets.items()},
+            secrets=plan.secrets(environment),
             key=keys.domains["secrets"],
             compute_key=keys.domains["compute"],
             # Only where ways out are closed: Google holds on to the function's addresses for hours after it is gone, and
@@ -160,21 +158,11 @@ def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Env
 
 
 def _scope(environment: Environment, place: Gcp, root: pulumi.Resource) -> Scope:
-    company = environment.company
-    tags = {
-        "environment": environment.name,
-        "tier": environment.tier,
-        "platform": company.prefix,
-        "owner": company.owner,
-        "cost-center": company.cost_center,
-        "managed-by": "pulumi",
-        **environment.cost.tags,
-    }
     provider = gcp.Provider(
         "gcp",
         project=place.project,
         region=place.region,
-        default_labels=labels(tags),
+        default_labels=labels(plan.tags(environment)),
         add_pulumi_attribution_label=False,
         # Calls are counted on the environment's own project: budgets and organisation policies are refused without it.
         user_project_override=True,
@@ -182,21 +170,7 @@ def _scope(environment: Environment, place: Gcp, root: pulumi.Resource) -> Scope
         impersonate_service_account=place.impersonate,
         opts=pulumi.ResourceOptions(parent=root),
     )
-    replica = place.replica_region or GCP_REGIONS[place.region].replica
-    return Scope(
-        environment=environment.name,
-        tier=environment.tier,
-        cloud="gcp",
-        account=place.project,
-        region=place.region,
-        replica_region=replica if environment.data.replicate else None,
-        names=Names(company.prefix, environment.name),
-        tags=tags,
-        protection=environment.protection.data,
-        log_days=environment.logs.retention_days,
-        today=datetime.now(UTC).date(),
-        provider=provider,
-    )
+    return plan.scope(environment, "gcp", place, provider=provider)
 
 
 def _dual_region(scope: Scope) -> DualRegion | None:
@@ -237,13 +211,6 @@ def _storage(
 
     def zone(name: str, logs: contracts.Text | None) -> contracts.Storage:
         spec = environment.data.zones[name]
-        team = environment.teams.get(spec.team) if spec.team else None
-        kept = spec.old_versions_kept
-        if kept is None and name == environment.registry.model_zone:
-            kept = environment.registry.keep_versions
-        tags = {"team": spec.team} if spec.team else {}
-        if team and team.cost_center:
-            tags["cost-center"] = team.cost_center
         args = StorageArgs(
             apis=apis,
             zone=name,
@@ -255,19 +222,13 @@ def _storage(
             expire_after_days=spec.expire_after_days,
             expiries=environment.expiries(name),
             old_versions_days=spec.old_versions_days,
-            old_versions_kept=kept,
-            tags=tags,
+            old_versions_kept=plan.kept_versions(environment, name),
+            tags=plan.zone_tags(environment, name),
         )
         return Storage(name, args, scope=scope, parent=root).outputs
 
     logs = zone(first, None)
     return {name: logs if name == first else zone(name, logs.name) for name in environment.data.zones}
-
-
-def _secret(spec: SecretSpec) -> Generated | Provided:
-    if isinstance(spec, GeneratedSecret):
-        return Generated(length=spec.length, rotation_days=spec.rotation_days)
-    return Provided(value=opened(spec.value) if spec.value else None)
 
 
 def _delivery(
@@ -313,11 +274,7 @@ def _budgets(
         monthly_usd=budget.monthly_usd,
         actual_percent=budget.actual_percent,
         forecast_percent=budget.forecast_percent,
-        teams={
-            name: Share(monthly_usd=budget.monthly_usd * team.budget_percent / 100, notify=[team.owner])
-            for name, team in environment.teams.items()
-            if team.budget_percent
-        },
+        teams=plan.shares(environment),
         channels=notifications.cost,
         topic=notifications.cost_topic,
     )

@@ -144,3 +144,12 @@ def test_what_holds_data_and_what_becomes_of_it(base: Graph, head: Graph, how: s
 
 def test_secrets_have_no_difference() -> None:
     assert changes({"value": "[secret]"}, {"value": "[secret]"}) == ()
+
+
+def test_texts_in_a_list_are_their_own_names() -> None:
+    assert changes({"l": ["a", "b", "c"]}, {"l": ["new", "a", "c"]}) == (
+        Change("l[b]", "b", ABSENT),
+        Change("l[new]", ABSENT, "new"),
+    )
+    assert changes({"l": ["a", "b"]}, {"l": ["b", "a"]}) == (Change("l[0]", "a", "b"), Change("l[1]", "b", "a"))
+    assert changes({"l": ["a", "a"]}, {"l": ["a", "b"]}) == (Change("l[1]", "a", "b"),)

@@ -8,15 +8,8 @@ import pulumi
 import pulumi_aws as aws
 
 from components import contracts
+from components.plan import Share
 from components.scope import Component, Scope
-
-
-@dataclass(frozen=True, kw_only=True)
-class Share:
-    """The part of the budget that one team has."""
-
-    monthly_usd: float
-    notify: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from components import contracts
 from components.aws.foundation.workload import Workload, WorkloadArgs
 from components.contracts import Text
 from components.core import iam
+from components.plan import Generated, Provided
 from components.scope import Component, Scope, after
 
 _ROTATION = Path(__file__).parents[3] / "runtime" / "aws" / "secret_rotation.py"
@@ -24,21 +25,6 @@ _INTERFACES = (
     "ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface",
     "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class Generated:
-    """A random value that the platform makes and rotates."""
-
-    length: int
-    rotation_days: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Provided:
-    """A value that somebody else issued; without one, a person adds it."""
-
-    value: pulumi.Output[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,19 +8,11 @@ import pulumi_gcp as gcp
 
 from components import contracts
 from components.core.google import label, labels
+from components.plan import Share
 from components.scope import Component, Scope
 
 # "Create, edit, or delete budgets and budget alerts": a budget tells at most so many channels.
 _CHANNELS = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Share:
-    """The part of the budget that one team has."""
-
-    monthly_usd: float
-    notify: Sequence[str]
-    """E-mail addresses."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,27 +14,13 @@ from components import contracts
 from components.core.calendar import next_month
 from components.core.google import agent, labels
 from components.gcp.foundation.workload import Grant, Workload, WorkloadArgs
+from components.plan import Generated, Provided
 from components.scope import Component, Scope, after
 
 _RUNTIME = Path(__file__).parents[3] / "runtime" / "gcp"
 _CODE = {"main.py": "secret_rotation.py", "requirements.txt": "requirements.txt"}
 _DAY = 86_400
 _WEEK = f"{7 * _DAY}s"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Generated:
-    """A random value that the platform makes and rotates."""
-
-    length: int
-    rotation_days: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Provided:
-    """A value that somebody else issued; without one, a person adds it."""
-
-    value: pulumi.Output[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,115 @@
+"""What every cloud needs to know of the description, worked out once; none of it depends on a cloud."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pulumi
+
+from components.core.naming import Names
+from components.scope import Scope, opened
+from components.spec.environment import Environment
+from components.spec.foundation import Aws, Gcp, GeneratedSecret
+from components.spec.regions import REGIONS
+from components.spec.section import CloudName
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generated:
+    """A secret that the platform makes and rotates: a random value."""
+
+    length: int
+    """Characters."""
+    rotation_days: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provided:
+    """A secret that somebody else issued; without a value, a person adds it."""
+
+    value: pulumi.Output[str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """The part of the budget that one team has."""
+
+    monthly_usd: float
+    notify: Sequence[str]
+    """E-mail addresses."""
+
+
+def tags(environment: Environment) -> dict[str, str]:
+    """What stands on every resource, so that the bill can be split."""
+    company = environment.company
+    return {
+        "environment": environment.name,
+        "tier": environment.tier,
+        "platform": company.prefix,
+        "owner": company.owner,
+        "cost-center": company.cost_center,
+        "managed-by": "pulumi",
+        **environment.cost.tags,
+    }
+
+
+def scope(environment: Environment, cloud: CloudName, place: Aws | Gcp, **providers: Any) -> Scope:
+    """The scope of an environment on a cloud, with its `provider` and, where there is one, its `replica_provider`."""
+    return Scope(
+        environment=environment.name,
+        tier=environment.tier,
+        cloud=cloud,
+        account=place.account if isinstance(place, Aws) else place.project,
+        region=place.region,
+        replica_region=replica_region(environment, cloud, place),
+        names=Names(environment.company.prefix, environment.name),
+        tags=tags(environment),
+        protection=environment.protection.data,
+        log_days=environment.logs.retention_days,
+        today=datetime.now(UTC).date(),
+        **providers,
+    )
+
+
+def replica_region(environment: Environment, cloud: CloudName, place: Aws | Gcp) -> str | None:
+    """The second region; None where nothing is replicated."""
+    if not environment.data.replicate:
+        return None
+    return place.replica_region or REGIONS[cloud][place.region].replica
+
+
+def zone_tags(environment: Environment, zone: str) -> dict[str, str]:
+    """What stands on a storage zone besides: its team, and where the team pays from."""
+    team = environment.data.zones[zone].team
+    if team is None:
+        return {}
+    center = environment.teams[team].cost_center
+    return {"team": team, **({"cost-center": center} if center else {})}
+
+
+def kept_versions(environment: Environment, zone: str) -> int | None:
+    """Old versions of an object that a zone keeps whatever their age; those of models come from the registry."""
+    kept = environment.data.zones[zone].old_versions_kept
+    if kept is None and zone == environment.registry.model_zone:
+        return environment.registry.keep_versions
+    return kept
+
+
+def secrets(environment: Environment) -> Mapping[str, Generated | Provided]:
+    """The secrets by name."""
+    return {
+        name: Generated(length=spec.length, rotation_days=spec.rotation_days)
+        if isinstance(spec, GeneratedSecret)
+        else Provided(value=opened(spec.value) if spec.value else None)
+        for name, spec in environment.secrets.items()
+    }
+
+
+def shares(environment: Environment) -> Mapping[str, Share]:
+    """The budgets of the teams that have a share, by team."""
+    return {
+        name: Share(monthly_usd=environment.budget.monthly_usd * team.budget_percent / 100, notify=[team.owner])
+        for name, team in environment.teams.items()
+        if team.budget_percent
+    }
