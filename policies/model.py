@@ -14,6 +14,8 @@ from functools import cached_property
 from typing import Any
 
 SECRET = "[secret]"  # noqa: S105 - what stands for one
+IN_CLEAR = "[secret in clear]"
+"""What stands for one that the program took out of Pulumi's keeping."""
 REFERENCE = re.compile(r"\$\{(urn:pulumi:[^#}]+)#([^}]*)\}")
 
 

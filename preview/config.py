@@ -1,4 +1,4 @@
-"""The configuration of a stack as Pulumi's engine hands it to the program, with every secret replaced by `[secret]`."""
+"""The configuration of a stack as the engine hands it to the program, but for the secrets, which only the engine can open."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from policies.model import SECRET
+from policies.model import IN_CLEAR
 
 
 class _Loader(yaml.CSafeLoader):
@@ -78,10 +78,10 @@ def configuration(of: Project, stack: str) -> tuple[dict[str, str], list[str]]:
 
 
 def _opened(value: Any) -> Any:
-    """The same value, each `{secure: …}` in it as the text `[secret]`: only the engine can decrypt."""
+    """The same value, each `{secure: …}` in it as a text that only shows where the program does not keep it secret."""
     if isinstance(value, dict):
         if set(value) == {"secure"}:
-            return SECRET
+            return IN_CLEAR
         return {key: _opened(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_opened(item) for item in value]

@@ -10,7 +10,7 @@ from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Struct, Value
 from pulumi.runtime.rpc import UNKNOWN
 
-from policies.model import SECRET
+from policies.model import IN_CLEAR, SECRET
 from preview import schema
 
 # The wire protocol's own marks, from Pulumi's sdk/go/common/resource: properties.go, asset.go.
@@ -62,6 +62,8 @@ class Reader:
         kind = value.WhichOneof("kind")
         if kind == "string_value":
             text = value.string_value
+            if IN_CLEAR in text:
+                self._complain(f"{path}: a secret of the stack's file stands here in clear; keep it an output")
             return self._unknown(top) if text == UNKNOWN else text
         if kind == "struct_value":
             return self._struct(value.struct_value, type_, path, top)

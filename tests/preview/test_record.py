@@ -580,7 +580,7 @@ MAIN = """
     if secret := config.get_secret("webhook"):
         aws.ssm.Parameter("webhook", type="String", value=secret, opts=options)
     known = [pulumi.runtime.is_config_secret(f"ai-platform:{key}") for key in ("deep", "company")]
-    pulumi.export("deep", [config.get_object("deep"), *known])
+    pulumi.export("deep", [config.require_secret_object("deep"), *known])
     pulumi.export("config", {key: config.get(key) for key in ("tier", "zones", "fast", "at", "on", "from_project")})
 """
 STACK = """
@@ -595,6 +595,15 @@ STACK = """
       ai-platform:webhook: {secure: AAABAGx2}
       ai-platform:deep: {hooks: [{url: {secure: AAABAGx2}}, {name: x}]}
 """
+
+
+def test_a_secret_of_the_file_that_is_taken_out_of_keeping_is_an_error(project) -> None:
+    main = MAIN.replace("config.require_secret_object", "config.require_object")
+    assert main != MAIN
+    root = project(main, **{"lib.py": "def name(prefix):\n    return prefix\n", "stacks/Pulumi.dev.yaml": STACK})
+    with pytest.raises(ProgramError, match="outputs.deep.*stands here in clear") as caught:
+        record(root, "dev")
+    assert "AAABAGx2" not in caught.value.report()
 
 
 def test_record_runs_the_program_of_a_project(project) -> None:
@@ -620,7 +629,7 @@ def test_record_runs_the_program_of_a_project(project) -> None:
         "from_project": "x",
     }
     assert found.resources[urn("aws:ssm/parameter:Parameter", "webhook")].inputs["value"] == "[secret]"
-    assert found.outputs["deep"] == [{"hooks": [{"url": "[secret]"}, {"name": "x"}]}, True, False]
+    assert found.outputs["deep"] == ["[secret]", True, False]
     assert "AAABAGx2" not in repr(found)
 
 
