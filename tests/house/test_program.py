@@ -9,6 +9,7 @@ from ipaddress import IPv4Network
 from itertools import combinations, permutations
 from pathlib import Path
 
+import pulumi
 import pytest
 import yaml
 
@@ -180,3 +181,44 @@ def test_bad_input_stops_the_program_with_its_report_and_no_traceback(tmp_path: 
     assert "there is no stack prdo" in done.stdout
     assert "prod? (one of: " in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_an_environment_on_both_clouds_is_the_sum_of_both(project: Path):
+    from components.platform import Platform
+    from preview.record import run
+
+    file = project / "stacks/Pulumi.dev.yaml"
+    content = yaml.safe_load(file.read_text())
+    content["config"]["ai-platform:cloud"]["gcp"] = {
+        "project": "acme-ai-both", "number": "888888888888", "region": "us-central1", "billing_account": "01ABCD-23EF45-6789AB",
+    }  # fmt: skip
+    file.write_text(yaml.safe_dump(content))
+    environment = load(project, "dev")
+    graph = run(lambda: [pulumi.export(k, v) for k, v in Platform(environment).outputs.items()] and None)
+    assert set(graph.outputs) == {"aws", "gcp"}
+    providers = {
+        urn: {r.provider for r in graph.resources.values() if r.type.startswith(f"{urn}:")} for urn in ("aws", "gcp")
+    }
+    assert all(len(found) == 1 for found in providers.values())
+    here, there = (IPv4Network(graph.outputs[cloud]["network"]["cidr"]) for cloud in ("aws", "gcp"))
+    assert not here.overlaps(there)
+    assert [str(n) for n in (here, there)] == ["10.16.0.0/17", "10.16.128.0/17"]
+
+
+def shuffled(value: object) -> object:
+    """The same description with its keys in another order."""
+    return {k: shuffled(v) for k, v in reversed(value.items())} if isinstance(value, dict) else value
+
+
+@pytest.mark.parametrize("stack", ["prod", "prod-gcp"])
+def test_the_order_of_keys_changes_nothing(graphs: Graphs, project: Path, stack: str):
+    from components.platform import Platform
+    from preview.difference import compare
+    from preview.record import run
+
+    for name in (f"Pulumi.{stack}.yaml", "platform.yaml"):
+        file = project / "stacks" / name
+        file.write_text(yaml.safe_dump(shuffled(yaml.safe_load(file.read_text())), sort_keys=False))
+    environment = load(project, stack)
+    again = run(lambda: Platform(environment) and None, stack=stack)
+    assert not compare(graphs(stack), again)
