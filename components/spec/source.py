@@ -155,11 +155,11 @@ def secure(value: Any, path: Path = ()) -> Any:
 
 
 def leaves(value: Any) -> Iterator[str]:
-    """Every scalar of a tree as lower-case text."""
+    """Every scalar of a tree as text, in one form for what readers of YAML write differently: case, `1_000`, dates."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list):
         for item in value:
             yield from leaves(item)
     else:
-        yield str(value).lower()
+        yield str(value).lower().replace("_", "").removesuffix("t00:00:00z")

@@ -450,3 +450,20 @@ def test_every_service_that_is_trusted_is_named_with_its_account(graphs: Graphs,
                 assert "aws:SourceAccount" in json.dumps(statement["Condition"]) or "EncryptionContext" in json.dumps(
                     statement["Condition"]
                 ), f"{resource.name}.{path}"
+
+
+@pytest.mark.parametrize("stack", AWS)
+def test_a_service_takes_a_role_for_this_account_alone_and_is_never_kept_out_of_it(graphs: Graphs, stack: str) -> None:
+    """Where it is not documented that the service names the account it acts for, the condition holds only where it does."""
+    account = graphs(stack).outputs["aws"]["account"]
+    seen: dict[str, set[str]] = {}
+    for role in kind(graphs(stack), "Role"):
+        for statement in statements(role, "assumeRolePolicy"):
+            if service := statement["Principal"].get("Service"):
+                operators = {
+                    op for op, keys in statement["Condition"].items() if keys.get("aws:SourceAccount") == account
+                }
+                seen.setdefault(service, set()).update(operators)
+    assert seen.pop("vpc-flow-logs.amazonaws.com") == {"StringEquals"}
+    assert seen.pop("lambda.amazonaws.com") == {"StringEqualsIfExists"}
+    assert seen == ({"s3.amazonaws.com": {"StringEqualsIfExists"}} if stack == "prod" else {})

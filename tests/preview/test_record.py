@@ -601,7 +601,7 @@ def test_a_secret_of_the_file_that_is_taken_out_of_keeping_is_an_error(project) 
     main = MAIN.replace("config.require_secret_object", "config.require_object")
     assert main != MAIN
     root = project(main, **{"lib.py": "def name(prefix):\n    return prefix\n", "stacks/Pulumi.dev.yaml": STACK})
-    with pytest.raises(ProgramError, match="outputs.deep.*stands here in clear") as caught:
+    with pytest.raises(ProgramError, match=r"outputs\.deep.*stands here in clear") as caught:
         record(root, "dev")
     assert "AAABAGx2" not in caught.value.report()
 

@@ -386,6 +386,16 @@ def test_another_configuration_file_is_refused(project: Path):
         load(project, "dev", config=given)
 
 
+def test_what_readers_of_yaml_write_differently_is_no_difference(project: Path):
+    """Pulumi's own reader makes a moment of a date and keeps an underscore as it likes."""
+    waiver = {"rule": "x", "resource": "y", "reason": "because it is so", "owner": "a@b.co", "expires": "2027-01-31"}
+    change(project, "dev", policy={"waivers": [waiver]}, cost={"activate_tags": True, "tags": {"unit": "a_b"}})
+    given = config(project, "dev")
+    given["ai-platform:policy"] = given["ai-platform:policy"].replace("2027-01-31", "2027-01-31T00:00:00Z")
+    given["ai-platform:cost"] = '{"activate_tags": true, "tags": {"unit": "a_b"}}'
+    assert load(project, "dev", config=given).cost.activate_tags is True
+
+
 def test_an_opened_secret_is_no_difference(project: Path):
     change(project, "dev", operations={"webhook": {"secure": "AAABAxyz"}})
     given = config(project, "dev")

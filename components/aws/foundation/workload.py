@@ -10,10 +10,11 @@ from components import contracts
 from components.core import iam
 from components.scope import Component, Scope, after
 
-# Services that name nobody when they assume a role: S3 for live replication ("Setting up permissions for live replication").
-# There the condition holds where the service does name somebody, so that it cannot keep S3 out of its own role. No resource
-# of another account can be given the role either way, for iam:PassRole does not cross accounts.
-_NAME_NOBODY = frozenset({"s3.amazonaws.com"})
+# Services whose documentation says that they name the resource they act for when they assume a role ("IAM role for publishing
+# flow logs to CloudWatch Logs"). Of the others it is not said, and S3 is known not to: there the condition holds where the
+# service does name somebody, so that it can never keep a service out of its own role. No resource of another account can be
+# given the role either way, for iam:PassRole does not cross accounts.
+_NAME_THE_SOURCE = frozenset({"vpc-flow-logs.amazonaws.com"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,7 @@ class Workload(Component):
 
 
 def _trust(service: str, account: str, source: str | None) -> iam.Document:
-    if service not in _NAME_NOBODY:
+    if service in _NAME_THE_SOURCE:
         return iam.trust(service, account, source)
     when = {"StringEqualsIfExists": {"aws:SourceAccount": account}}
     return iam.document(iam.allow(["sts:AssumeRole"], principals={"Service": service}, when=when))
