@@ -6,7 +6,7 @@ graph. It yields what is wrong as text for a person; nothing yielded means that 
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NotRequired, TypedDict, Unpack
 
 from policies.model import Graph, Resource
 
@@ -41,7 +41,7 @@ class Rule:
     title: str
     """What holds, as a sentence without its full stop."""
     severity: Severity
-    enforcement: Enforcement
+    enforcement: Enforcement = "mandatory"
     """`mandatory` stops a deployment, `advisory` is shown."""
     why: str
     """What happens to those who do without."""
@@ -61,6 +61,15 @@ RULES: dict[str, Rule] = {}
 """Every rule by id, in the order of declaration. Complete once `policies.rules` is imported."""
 
 
+class _About(TypedDict):
+    title: str
+    severity: Severity
+    why: str
+    remedy: str
+    enforcement: NotRequired[Enforcement]
+    controls: NotRequired[Mapping[str, tuple[str, ...]]]
+
+
 def _register(rule: Rule) -> None:
     if rule.id in RULES:
         raise ValueError(f"two rules are called {rule.id}")
@@ -68,64 +77,23 @@ def _register(rule: Rule) -> None:
 
 
 def resource_rule(
-    rule_id: str,
-    *,
-    title: str,
-    types: tuple[str, ...],
-    severity: Severity,
-    why: str,
-    remedy: str,
-    enforcement: Enforcement = "mandatory",
-    controls: Mapping[str, tuple[str, ...]] | None = None,
+    rule_id: str, *, types: tuple[str, ...], **about: Unpack[_About]
 ) -> Callable[[ResourceCheck], ResourceCheck]:
     """Declare a rule on each resource of some types. Raises `ValueError` when the id is taken."""
 
     def declare(check: ResourceCheck) -> ResourceCheck:
-        _register(
-            Rule(
-                id=rule_id,
-                title=title,
-                severity=severity,
-                enforcement=enforcement,
-                why=why,
-                remedy=remedy,
-                controls=controls or {},
-                types=types,
-                concern=check.__module__.rpartition(".")[2],
-                check_resource=check,
-            )
-        )
+        concern = check.__module__.rpartition(".")[2]
+        _register(Rule(id=rule_id, types=types, concern=concern, check_resource=check, **about))
         return check
 
     return declare
 
 
-def graph_rule(
-    rule_id: str,
-    *,
-    title: str,
-    severity: Severity,
-    why: str,
-    remedy: str,
-    enforcement: Enforcement = "mandatory",
-    controls: Mapping[str, tuple[str, ...]] | None = None,
-) -> Callable[[GraphCheck], GraphCheck]:
+def graph_rule(rule_id: str, **about: Unpack[_About]) -> Callable[[GraphCheck], GraphCheck]:
     """Declare a rule on the whole graph. Raises `ValueError` when the id is taken."""
 
     def declare(check: GraphCheck) -> GraphCheck:
-        _register(
-            Rule(
-                id=rule_id,
-                title=title,
-                severity=severity,
-                enforcement=enforcement,
-                why=why,
-                remedy=remedy,
-                controls=controls or {},
-                concern=check.__module__.rpartition(".")[2],
-                check_graph=check,
-            )
-        )
+        _register(Rule(id=rule_id, concern=check.__module__.rpartition(".")[2], check_graph=check, **about))
         return check
 
     return declare
