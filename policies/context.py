@@ -1,7 +1,7 @@
 """What a graph says about the environment as a whole: its tier, its providers, where it runs."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from policies.model import REFERENCE, SECRET, Graph, Resource
@@ -56,18 +56,6 @@ def resolve(value: Any, graph: Graph) -> Any:
     match = REFERENCE.fullmatch(value.strip()) if isinstance(value, str) else None
     target = graph.resources.get(match[1]) if match else None
     return target.get(match[2], value) if match and target else value
-
-
-def texts(value: Any) -> Iterator[str]:
-    """Every text in a value, at any depth."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from texts(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from texts(item)
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

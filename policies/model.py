@@ -134,14 +134,20 @@ class Graph:
         return self._children.get(urn, [])
 
 
-def _references(value: Any) -> Iterator[tuple[str, str]]:
+def texts(value: Any) -> Iterator[str]:
+    """Every text in a value, at any depth."""
     if isinstance(value, str):
-        if "${" in value:
-            for match in REFERENCE.finditer(value):
-                yield match[1], match[2]
+        yield value
     elif isinstance(value, Mapping):
         for item in value.values():
-            yield from _references(item)
+            yield from texts(item)
     elif isinstance(value, list):
         for item in value:
-            yield from _references(item)
+            yield from texts(item)
+
+
+def _references(value: Any) -> Iterator[tuple[str, str]]:
+    for text in texts(value):
+        if "${" in text:
+            for match in REFERENCE.finditer(text):
+                yield match[1], match[2]

@@ -91,9 +91,9 @@ def _record(
     root: Path, environments: dict[str, Environment], base: str
 ) -> tuple[dict[str, Outcome], dict[str, Outcome]]:
     """The outcomes of all stacks, and those of their base where one is asked for."""
-    groups = _groups(environments)
     if not base and len(environments) == 1:
         return {stack: attempt(root, stack) for stack in environments}, {}
+    groups = _groups(environments)
     heads: dict[str, Outcome] = {}
     bases: dict[str, Outcome] = {}
     try:

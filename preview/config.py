@@ -1,7 +1,6 @@
 """The configuration of a stack as the engine hands it to the program, but for the secrets, which only the engine can open."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,22 +8,8 @@ from typing import Any
 
 import yaml
 
+from components.spec.source import Loader
 from policies.model import IN_CLEAR
-
-
-class _Loader(yaml.CSafeLoader):
-    """The engine reads YAML 1.2: `on` is a word, `12:30` and a date are texts."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012  PyYAML's own way to give a loader its types
-        first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] in {"null", "merge", "float"}]
-        for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
-_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9_]*)$"), list("-+0123456789"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +26,7 @@ class Project:
 
 def project(root: Path) -> Project:
     """Read `Pulumi.yaml` in `root`. Raises OSError or YAMLError: Pulumi cannot run a project without one either."""
-    text = _Loader((root / "Pulumi.yaml").read_text(encoding="utf-8")).get_single_data()
+    text = Loader((root / "Pulumi.yaml").read_text(encoding="utf-8")).get_single_data()
     return Project(
         name=text["name"],
         main=root / text.get("main", "."),
@@ -60,7 +45,7 @@ def configuration(of: Project, stack: str) -> tuple[dict[str, str], list[str]]:
     for key, value in of.defaults.items():
         given[key] = value.get("value", value.get("default")) if isinstance(value, dict) else value
     try:
-        text = _Loader((of.stacks / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8")).get_single_data()
+        text = Loader((of.stacks / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8")).get_single_data()
         given |= text.get("config") or {}
     except (OSError, UnicodeDecodeError, AttributeError, TypeError, yaml.YAMLError):
         pass

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from policies.model import Graph, Resource
+from policies.model import Graph, Resource, texts
 
 Kind = Literal["account", "right", "quota", "setting", "confirmation", "value", "domain"]
 
@@ -245,22 +245,11 @@ def _quotas(graph: Graph) -> Iterator[Need]:
 
 def _mentions(graph: Graph) -> Iterator[Need]:
     for resource in graph.resources.values():
-        for text in _texts(resource.inputs):
+        for text in texts(resource.inputs):
             for mention in _MENTIONS:
                 for match in mention.pattern.finditer(text):
                     said = match.expand(mention.text)
                     yield Need(kind=mention.kind, text=said, source=mention.source, resources=(resource.urn,))
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _texts(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
 
 
 # A secret and what gives it a value: a version, or a rotation that makes one.

@@ -40,7 +40,7 @@ class Preview:
     @property
     def mandatory(self) -> list[Finding]:
         """Findings that stop a deployment."""
-        return [f for f in self.findings if f.enforcement == "mandatory" and f.waiver is None]
+        return [f for f in self.findings if f.blocking]
 
     @property
     def advisory(self) -> list[Finding]:

@@ -37,13 +37,17 @@ class Names:
     prefix: str
     environment: str
 
+    def full(self, name: str) -> str:
+        """The physical name of `name`, however long."""
+        return f"{self.prefix}-{self.environment}-{name}"
+
     def of(self, name: str, kind: str = "topic") -> str:
         """The physical name of `name`. Where the kind's limit forces it, cut, with a short stable hash at its end.
 
         >>> Names("acme-ai", "staging-gcp").of("secret-rotation", "service_account")
         'acme-ai-staging-gcp-sec-1aacb3'
         """
-        full = f"{self.prefix}-{self.environment}-{name}"
+        full = self.full(name)
         limit = LIMITS[kind]
         if len(full) <= limit:
             return full

@@ -217,7 +217,6 @@ def _storage(
             key=keys.domains[spec.key],
             dual_region=None if name == first else dual,
             logs=logs,
-            receives_logs=name == first,
             cool_after_days=spec.cool_after_days,
             expire_after_days=spec.expire_after_days,
             expiries=environment.expiries(name),

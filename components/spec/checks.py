@@ -119,7 +119,7 @@ def names(environment: Environment, layer: Layer) -> Iterator[Problem]:
     made = Names(environment.company.prefix, environment.name)
     room = LIMITS["bucket"] - len(REPLICA_SUFFIX)
     for zone in environment.data.zones:
-        name = f"{made.prefix}-{made.environment}-{zone}"
+        name = made.full(zone)
         if len(name) > room:
             spare = room - (len(name) - len(zone))
             yield _problem(

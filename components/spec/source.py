@@ -40,7 +40,7 @@ class Layer:
         return self.sources.get(path, self.origin)
 
 
-class _Loader(yaml.CSafeLoader):
+class Loader(yaml.CSafeLoader):
     """YAML 1.2's plain types: `on` and `no` are words, `12:30` is text, a date stays text."""
 
     yaml_implicit_resolvers = {}  # noqa: RUF012 - PyYAML looks it up on the class
@@ -54,7 +54,7 @@ _PLAIN = (
     ("merge", "<<", "<"),
 )
 for _kind, _pattern, _first in _PLAIN:
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"^(?:{_pattern})$"), list(_first))
+    Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"^(?:{_pattern})$"), list(_first))
 
 
 def read(text: str, file: str) -> tuple[Layer, list[Problem]]:
@@ -62,7 +62,7 @@ def read(text: str, file: str) -> tuple[Layer, list[Problem]]:
     problems: list[Problem] = []
     layer = Layer(Source(file, 1))
     try:
-        loader = _Loader(text)
+        loader = Loader(text)
         root = loader.get_single_node()
         value = _value(loader, root, (), file, layer, problems) if root else {}
     except yaml.YAMLError as error:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 
 from components.spec.regions import REGIONS, Region
-from policies.context import AWS_PROVIDER, GCP_PROVIDER, items, providers, setting, texts
-from policies.model import REFERENCE, Graph, Resource
+from policies.context import AWS_PROVIDER, GCP_PROVIDER, items, providers, setting
+from policies.model import REFERENCE, Graph, Resource, texts
 from policies.rule import EVERY, Found, Violation, graph_rule, resource_rule
 from policies.stateful import HOLDS_DATA
 

@@ -4,8 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from policies.context import texts
-from policies.model import REFERENCE, SECRET, Graph, Resource, is_unknown
+from policies.model import REFERENCE, SECRET, Graph, Resource, is_unknown, texts
 from policies.rule import EVERY, Found, Violation, graph_rule, resource_rule
 
 SECRET_TYPE = "aws:secretsmanager/secret:Secret"  # noqa: S105 - a type

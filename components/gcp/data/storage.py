@@ -30,8 +30,7 @@ class StorageArgs:
     dual_region: DualRegion | None
     """Where a copy is kept too; the key's replica has to live there."""
     logs: contracts.Text | None
-    """Bucket that receives the access logs; none for that bucket itself, which is told so by `receives_logs`."""
-    receives_logs: bool = False
+    """Bucket that receives the access logs; none for that bucket itself."""
     cool_after_days: int | None = None
     """Days until an object moves to storage for rare reads."""
     expire_after_days: int | None = None
@@ -89,7 +88,7 @@ class Storage(Component):
             opts=self.options(holds_data=True),
         )
         grants: list[pulumi.Resource] = []
-        if args.receives_logs:
+        if args.logs is None:
             grants.append(
                 gcp.storage.BucketIAMMember(
                     f"{name}-usage-logs",
