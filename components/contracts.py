@@ -65,6 +65,10 @@ class Network:
     """AWS: one a zone. Google Cloud: one, regional."""
     data_subnets: Sequence[Text]
     cidr: str
+    pod_range: str | None = None
+    """Google Cloud: name of the secondary range of the workload subnet that pods get their addresses from."""
+    service_range: str | None = None
+    """Google Cloud: the same for services of a cluster."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +130,152 @@ class Budgets:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """A Kubernetes cluster."""
+
+    name: Text
+    """Resolves once workloads can be placed: the system machines are there, and what they need to run."""
+    physical_name: str
+    """The same, known before anything is built; for names of log groups and metrics, which would otherwise make a cycle."""
+    endpoint: Text
+    location: str
+    """Region of its control plane."""
+    provider: pulumi.ProviderResource
+    """Speaks to its API server as whoever deploys: no credential is kept."""
+    resource: pulumi.Resource
+    """What `deleted_with` names: objects that own nothing outside of the cluster go with it."""
+    node_identity: Text
+    """AWS: ARN of the role of its machines. Google Cloud: e-mail of their service account."""
+    security_group: Text | None
+    """AWS: the security group that its machines share. None on Google Cloud."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flavor:
+    """How work finds the machines of a pool, and what may run on them."""
+
+    labels: Mapping[str, str]
+    """What a machine of the pool, and of no other, is labelled with."""
+    taints: Sequence[Mapping[str, str]]
+    """`key`, `value` and `effect` of each taint that work on it has to tolerate."""
+    queued: bool = False
+    """Whether machines come only for a request as a whole (queued provisioning)."""
+    topology: Sequence[str] = ()
+    """Labels of the levels at which its machines are near one another, the widest first; none where it does not matter."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pools:
+    """The pools of a cluster by name."""
+
+    flavors: Mapping[str, Flavor]
+    ready: Text
+    """Name of the cluster; resolves once every pool is declared in it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Autoscaler:
+    """What starts machines when work waits. GKE brings its own."""
+
+    ready: Text
+    """Name of the cluster; resolves once it takes orders."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Queues:
+    """The queues of training."""
+
+    names: Mapping[str, Text]
+    """By queue: ARN of a job queue of Batch, or name of the queue in the cluster."""
+    identities: Mapping[str, Text]
+    """What a team's jobs run as, by team: role ARN, or e-mail of a service account."""
+    checkpoints: Mapping[str, Text]
+    """By queue: where its jobs keep checkpoints, `s3://…/checkpoints/{queue}` or `gs://…`."""
+    interruptions: Text
+    """Where notices of interruption arrive: URL of an SQS queue, or id of a Pub/Sub subscription."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workbench:
+    """Managed notebooks."""
+
+    id: Text
+    """SageMaker domain id, or name of the notebook runtime template."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tracking:
+    """Where experiments are recorded."""
+
+    uri: Text
+    """What MLflow takes as tracking URI, or the resource name of the TensorBoard."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pipelines:
+    """Training pipelines by name."""
+
+    ids: Mapping[str, Text]
+    """ARN of the pipeline, or id of the workflow."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileSystems:
+    """Shared fast file systems by name."""
+
+    addresses: Mapping[str, Text]
+    """What a client mounts: `dns@tcp:/mountname` of Lustre."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quotas:
+    """Quotas that the description needs and that were asked for."""
+
+    requests: Mapping[str, Text]
+    """By name of the quota: id of the request."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alarms:
+    """What watches a part of the environment."""
+
+    names: Mapping[str, Text]
+    """By what it watches: ARN of the alarm, or name of the alert policy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dashboard:
+    """A page of charts."""
+
+    id: Text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """The registries of images."""
+
+    repositories: Mapping[str, Text]
+    """Name to its address, once policies and clean-up are in place. AWS: the image's tag or digest follows. Google Cloud: a
+    slash and the image's name follow, since a repository holds many."""
+    mirrors: Mapping[str, Text]
+    """Public registry (`registry.k8s.io`) to the address that stands in its place."""
+    signer: Text
+    """Whose signature an image has to have. AWS: ARN of the signing profile. Google Cloud: `projects/…/attestors/…`."""
+    signatures: str
+    """`audit`: an image without a signature is reported; `enforce`: it does not start."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Models:
+    """The registry of models."""
+
+    candidates: Mapping[str, Text]
+    """Model to where its versions are registered. AWS: ARN of the package group. Google Cloud: address of a repository."""
+    approved: Mapping[str, Text]
+    """Model to where this environment reads versions that are approved: its own registry, or that of its source."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Environment:
     """Everything that was built on one cloud."""
 
@@ -138,6 +288,7 @@ class Environment:
     personas: Personas
     delivery: Delivery | None
     notifications: Notifications
+    quotas: Quotas
     budgets: Budgets
 
     def exports(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import date
-from typing import Any
+from typing import Any, ClassVar
 
 import pulumi
 
@@ -47,11 +47,13 @@ class Scope:
 class Component(pulumi.ComponentResource):
     """A component: its type token says cloud and class, its children get their options from `options`."""
 
+    layer: ClassVar[str | None] = None
+    """What stands in the type token instead of the cloud: `kubernetes`, of what runs inside a cluster."""
+
     def __init__(self, name: str, scope: Scope, parent: pulumi.Resource) -> None:
         """Register the component under `parent`; `name` is the first part of its children's logical names."""
-        super().__init__(
-            f"{PROJECT}:{scope.cloud}:{type(self).__name__}", name, None, pulumi.ResourceOptions(parent=parent)
-        )
+        token = f"{PROJECT}:{self.layer or scope.cloud}:{type(self).__name__}"
+        super().__init__(token, name, None, pulumi.ResourceOptions(parent=parent))
         self.name = name
         self.scope = scope
 
@@ -60,6 +62,7 @@ class Component(pulumi.ComponentResource):
         *,
         holds_data: bool = False,
         replica: bool = False,
+        cluster: pulumi.ProviderResource | None = None,
         formerly: Sequence[str] = (),
         depends_on: Sequence[pulumi.Resource] = (),
         ignore_changes: Sequence[str] = (),
@@ -67,13 +70,13 @@ class Component(pulumi.ComponentResource):
     ) -> pulumi.ResourceOptions:
         """Options of a child: this parent, the scope's provider, and the tier's protection where it `holds_data`.
 
-        A `replica` is made by the provider of the second region.
+        A `replica` is made by the provider of the second region, what lies in a `cluster` by that cluster's provider.
         `formerly` lists the logical names that the child had before, so that a rename moves it instead of replacing it.
         `rest` goes to `pulumi.ResourceOptions` as it is.
         """
         return pulumi.ResourceOptions(
             parent=self,
-            provider=self.scope.replica_provider if replica else self.scope.provider,
+            provider=cluster or (self.scope.replica_provider if replica else self.scope.provider),
             protect=(holds_data and not self.scope.deletable) or None,
             retain_on_delete=(holds_data and self.scope.protection == "retain") or None,
             depends_on=list(depends_on),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from components.core.accelerators import QUOTAS
 from policies.model import Graph, Resource, texts
 
 Kind = Literal["account", "right", "quota", "setting", "confirmation", "value", "domain"]
@@ -122,6 +123,12 @@ _QUOTAS = (
         ("vpcEndpointType", "Gateway"),
     ),
 )
+# Requests for a quota: where its code and the value stand.
+_REQUESTS = {
+    "aws:servicequotas/serviceQuota:ServiceQuota": ("quotaCode", "value"),
+    "gcp:cloudquota/sQuotaPreference:SQuotaPreference": ("quotaId", "quotaConfig.preferredValue"),
+}
+_UNITS = {"vcpus": "vCPUs", "accelerators": "accelerators", "instances": "instances"}
 _NEAR = 0.6
 """From this share of a default on, what else lives in the account may take the rest."""
 
@@ -243,6 +250,17 @@ def _quotas(graph: Graph) -> Iterator[Need]:
                 yield Need(kind="quota", text=text, source=quota.source, resources=tuple(urns))
 
 
+def _requests(graph: Graph) -> Iterator[Need]:
+    """Quotas that the stack asks for: what it needs against what a new account or project has."""
+    for request in graph.of_type(*_REQUESTS):
+        code, value = (request.get(key) for key in _REQUESTS[request.type])
+        known = QUOTAS.get((request.get("serviceCode") or request.get("service"), code))
+        has = "is not known" if known is None or known.default is None else f"is {known.default:.0f}"
+        unit = _UNITS[known.unit] if known else "units"
+        text = f"{float(value):.0f} {unit} of the quota {code}, which the stack asks for; the default {has}"
+        yield Need(kind="quota", text=text, source=known.source if known else "", resources=(request.urn,))
+
+
 def _mentions(graph: Graph) -> Iterator[Need]:
     for resource in graph.resources.values():
         for text in texts(resource.inputs):
@@ -301,6 +319,7 @@ _FINDERS: tuple[Callable[[Graph], Iterable[Need]], ...] = (
     _accounts,
     _preconditions,
     _quotas,
+    _requests,
     _mentions,
     _values,
     _domains,

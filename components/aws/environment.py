@@ -15,12 +15,14 @@ from components.aws.foundation.isolation import Isolation, IsolationArgs
 from components.aws.foundation.keys import Keys, KeysArgs
 from components.aws.foundation.network import ANYWHERE, Network, NetworkArgs
 from components.aws.foundation.personas import Personas, PersonasArgs, Secret, Zone
+from components.aws.foundation.quotas import Quotas, QuotasArgs
 from components.aws.foundation.secrets import Secrets, SecretsArgs
 from components.aws.operations.notifications import Notifications, NotificationsArgs
 from components.core.addresses import share
 from components.scope import PROJECT, Scope, opened
 from components.spec.environment import Environment
 from components.spec.foundation import Aws
+from components.spec.quotas import quotas
 from components.spec.regions import AWS_REGIONS
 
 
@@ -111,6 +113,7 @@ def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Env
         parent=root,
     ).outputs
     delivery = _delivery(environment, keys, secrets, boundary, scope, root)
+    requested = Quotas("quotas", QuotasArgs(needs=quotas(environment, "aws")), scope=scope, parent=root).outputs
     budgets = Budgets("budgets", _budgets(environment, scope, notifications), scope=scope, parent=root).outputs
 
     built = contracts.Environment(
@@ -123,6 +126,7 @@ def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Env
         personas=personas,
         delivery=delivery,
         notifications=notifications,
+        quotas=requested,
         budgets=budgets,
     )
     root.register_outputs(built.exports())

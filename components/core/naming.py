@@ -21,6 +21,18 @@ LIMITS = {
     "identity_pool": 32,
     # With a hyphen and a project's number of at most 19 digits it makes one label of a host name, which has 63.
     "run_service": 43,
+    # GKE names instance templates `gke-{cluster}-{pool}-{hash}` and cuts each part; 32 of a pool's 40 characters stay apart.
+    "node_pool": 32,
+    # EKS "Quotas", "Create a managed node group": a cluster's name has 100 characters, a node group's 63.
+    "cluster": 40,
+    "node_group": 63,
+    # SageMaker "CreateModelPackageGroup"; ECR "CreatePullThroughCacheRule", ecrRepositoryPrefix; EventBridge "PutRule"; Step
+    # Functions "CreateStateMachine"; Signer "PutSigningProfile", where 64 leave 26 to the suffix that the provider adds.
+    "model_group": 63,
+    "pull_through": 30,
+    "event_rule": 64,
+    "state_machine": 80,
+    "signing_profile": 37,
 }
 # A bucket's name is what people and policies write down, and its copy is called the same with this at the end.
 REPLICA_SUFFIX = "-replica"

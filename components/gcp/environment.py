@@ -18,11 +18,13 @@ from components.gcp.foundation.isolation import Isolation, IsolationArgs
 from components.gcp.foundation.keys import Keys, KeysArgs
 from components.gcp.foundation.network import Network, NetworkArgs
 from components.gcp.foundation.personas import Personas, PersonasArgs, Secret, Zone, role_id
+from components.gcp.foundation.quotas import Quotas, QuotasArgs
 from components.gcp.foundation.secrets import Secrets, SecretsArgs
 from components.gcp.operations.notifications import Notifications, NotificationsArgs
 from components.scope import PROJECT, Scope, opened
 from components.spec.environment import Environment
 from components.spec.foundation import Gcp
+from components.spec.quotas import quotas
 from components.spec.regions import GCP_REGIONS
 
 
@@ -139,6 +141,12 @@ def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Env
         scope=scope,
         parent=root,
     ).outputs
+    requested = Quotas(
+        "quotas",
+        QuotasArgs(apis=apis, needs=quotas(environment, "gcp"), contact=environment.company.owner),
+        scope=scope,
+        parent=root,
+    ).outputs
     budgets = Budgets("budgets", _budgets(environment, place, apis, notifications), scope=scope, parent=root).outputs
 
     built = contracts.Environment(
@@ -151,6 +159,7 @@ def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Env
         personas=personas,
         delivery=delivery,
         notifications=notifications,
+        quotas=requested,
         budgets=budgets,
     )
     root.register_outputs(built.exports())

@@ -10,25 +10,20 @@ from fnmatch import fnmatchcase
 
 from components.core.addresses import LARGEST, SMALLEST, share
 from components.core.naming import LIMITS, REPLICA_SUFFIX, Names
+from components.spec import checks_training
 from components.spec.environment import Environment
 from components.spec.problems import Problem, one_of
 from components.spec.regions import REGIONS
-from components.spec.source import Layer, Path, dotted
+from components.spec.source import Layer, dotted
 from components.spec.tiers import MINIMUM
 
 Check = Callable[[Environment, Layer], Iterator[Problem]]
 
 
-def _problem(layer: Layer, path: Path, wrong: str, right: str) -> Problem:
-    return Problem(layer.source(path), dotted(path), wrong, right)
-
-
 def clouds(environment: Environment, layer: Layer) -> Iterator[Problem]:
     """At least one cloud."""
     if not environment.cloud.names:
-        yield _problem(
-            layer, ("cloud",), "no cloud is named", "cloud.aws with account and region, or cloud.gcp, or both"
-        )
+        yield layer.problem(("cloud",), "no cloud is named", "cloud.aws with account and region, or cloud.gcp, or both")
 
 
 def regions(environment: Environment, layer: Layer) -> Iterator[Problem]:
@@ -38,29 +33,27 @@ def regions(environment: Environment, layer: Layer) -> Iterator[Problem]:
         known = REGIONS[cloud]
         path = ("cloud", cloud, "region")
         if place.region not in known:
-            yield _problem(layer, path, f"{place.region} is no region of {cloud}", one_of(place.region, known))
+            yield layer.problem(path, f"{place.region} is no region of {cloud}", one_of(place.region, known))
             continue
         region = known[place.region]
         yield from _zones(environment, layer, place.region, region.zones)
         replica = ("cloud", cloud, "replica_region")
         if place.replica_region is None:
             if environment.data.replicate and region.replica is None:
-                yield _problem(
-                    layer, path, f"data.replicate is on, and {place.region} has no second region in its jurisdiction",
+                yield layer.problem(path, f"data.replicate is on, and {place.region} has no second region in its jurisdiction",
                     "data.replicate: false with a waiver, a region that has one"
                     + (", or replica_region beside it" if cloud == "aws" else ""),
                 )  # fmt: skip
         elif place.replica_region not in known or place.replica_region == place.region:
             others = [r for r in known if r != place.region]
-            yield _problem(
-                layer, replica, f"{place.replica_region} cannot hold a copy", one_of(place.replica_region, others)
+            yield layer.problem(
+                replica, f"{place.replica_region} cannot hold a copy", one_of(place.replica_region, others)
             )
         elif cloud == "gcp" and (
             region.multi_region is None or known[place.replica_region].multi_region != region.multi_region
         ):
             pairs = [r for r, v in known.items() if region.multi_region and v.multi_region == region.multi_region]
-            yield _problem(
-                layer, replica, f"no dual-region holds {place.region} and {place.replica_region}",
+            yield layer.problem(replica, f"no dual-region holds {place.region} and {place.replica_region}",
                 one_of(place.replica_region, [r for r in pairs if r != place.region]),
             )  # fmt: skip
 
@@ -69,15 +62,15 @@ def _zones(environment: Environment, layer: Layer, region: str, known: tuple[str
     zones = environment.network.zones
     if isinstance(zones, int):
         if zones > len(known):
-            yield _problem(
-                layer, ("network", "zones"), f"{zones} zones, but {region} has {len(known)}", f"{len(known)} at most"
+            yield layer.problem(
+                ("network", "zones"), f"{zones} zones, but {region} has {len(known)}", f"{len(known)} at most"
             )
         return
     for i, zone in enumerate(zones):
         if zone not in known:
-            yield _problem(layer, ("network", "zones", i), f"{zone} is no zone of {region}", one_of(zone, known))
+            yield layer.problem(("network", "zones", i), f"{zone} is no zone of {region}", one_of(zone, known))
         elif zone in zones[:i]:
-            yield _problem(layer, ("network", "zones", i), f"{zone} stands twice", "each zone once")
+            yield layer.problem(("network", "zones", i), f"{zone} stands twice", "each zone once")
 
 
 def ranges(environment: Environment, layer: Layer) -> Iterator[Problem]:
@@ -85,25 +78,24 @@ def ranges(environment: Environment, layer: Layer) -> Iterator[Problem]:
     cidr = environment.network.cidr
     path = ("network", "cidr")
     if not cidr.is_private:
-        yield _problem(layer, path, f"{cidr} is public", "a private range (RFC 1918), such as 10.16.0.0/16")
+        yield layer.problem(path, f"{cidr} is public", "a private range (RFC 1918), such as 10.16.0.0/16")
         return
     if not environment.cloud.names:
         return
     for cloud, part in share(cidr, environment.cloud.names).items() if cidr.prefixlen < 32 else ():
         halved = len(environment.cloud.names) - 1
         if part.prefixlen > SMALLEST[cloud]:
-            yield _problem(
-                layer, path, f"{cidr} is too small to divide on {cloud}", f"/{SMALLEST[cloud] - halved} or larger"
+            yield layer.problem(
+                path, f"{cidr} is too small to divide on {cloud}", f"/{SMALLEST[cloud] - halved} or larger"
             )
         if part.prefixlen < LARGEST[cloud]:
-            yield _problem(
-                layer,
+            yield layer.problem(
                 path,
                 f"{cidr} is larger than a network of {cloud} takes",
                 f"/{LARGEST[cloud] - halved} or smaller",
             )
     if cidr.prefixlen == 32:
-        yield _problem(layer, path, f"{cidr} is a single address", "/19 or larger, such as 10.16.0.0/16")
+        yield layer.problem(path, f"{cidr} is a single address", "/19 or larger, such as 10.16.0.0/16")
 
 
 def account_of_role(environment: Environment, layer: Layer) -> Iterator[Problem]:
@@ -111,7 +103,7 @@ def account_of_role(environment: Environment, layer: Layer) -> Iterator[Problem]
     aws = environment.cloud.aws
     if aws and aws.assume_role and f"::{aws.account}:" not in aws.assume_role:
         right = f"arn:aws:iam::{aws.account}:role/{aws.assume_role.split('/', 1)[1]}"
-        yield _problem(layer, ("cloud", "aws", "assume_role"), "the role lies in another account", right)
+        yield layer.problem(("cloud", "aws", "assume_role"), "the role lies in another account", right)
 
 
 def names(environment: Environment, layer: Layer) -> Iterator[Problem]:
@@ -122,8 +114,7 @@ def names(environment: Environment, layer: Layer) -> Iterator[Problem]:
         name = made.full(zone)
         if len(name) > room:
             spare = room - (len(name) - len(zone))
-            yield _problem(
-                layer, ("data", "zones", zone), f"makes the bucket name {name}: {len(name)} characters, {room} at most",
+            yield layer.problem(("data", "zones", zone), f"makes the bucket name {name}: {len(name)} characters, {room} at most",
                 f"a zone name of {spare} characters at most, or a shorter company.prefix",
             )  # fmt: skip
 
@@ -132,7 +123,7 @@ def zone_references(environment: Environment, layer: Layer) -> Iterator[Problem]
     """Zones that are named elsewhere are there."""
     for path, zone in environment.zone_references:
         if zone not in environment.data.zones:
-            yield _problem(layer, path, f"there is no zone {zone}", one_of(zone, environment.data.zones))
+            yield layer.problem(path, f"there is no zone {zone}", one_of(zone, environment.data.zones))
 
 
 def teams(environment: Environment, layer: Layer) -> Iterator[Problem]:
@@ -140,12 +131,12 @@ def teams(environment: Environment, layer: Layer) -> Iterator[Problem]:
     for name, zone in environment.data.zones.items():
         if zone.team and zone.team not in environment.teams:
             path = ("data", "zones", name, "team")
-            yield _problem(layer, path, f"there is no team {zone.team}", one_of(zone.team, environment.teams))
+            yield layer.problem(path, f"there is no team {zone.team}", one_of(zone.team, environment.teams))
     shares = {name: team.budget_percent or 0 for name, team in environment.teams.items()}
     if sum(shares.values()) > 100:
         listed = ", ".join(f"{name} {share}" for name, share in shares.items() if share)
-        yield _problem(
-            layer, ("teams",), f"the teams' budget_percent come to {sum(shares.values())}: {listed}", "100 at most"
+        yield layer.problem(
+            ("teams",), f"the teams' budget_percent come to {sum(shares.values())}: {listed}", "100 at most"
         )
 
 
@@ -155,10 +146,9 @@ def rotation(environment: Environment, layer: Layer) -> Iterator[Problem]:
     closed = network.nat == "none" or network.egress == "deny"
     generated = [name for name, secret in environment.secrets.items() if secret.kind == "generated"]
     if environment.cloud.aws and generated and closed and services is not None and "secretsmanager" not in services:
-        yield _problem(
-            layer, ("network", "private_services"), f"{', '.join(generated)} cannot be rotated: no way to Secrets Manager",
-            "secretsmanager in the list, or a way out of the network",
-        )  # fmt: skip
+        wrong = f"{', '.join(generated)} cannot be rotated: no way to Secrets Manager"
+        right = "secretsmanager in the list, or a way out of the network"
+        yield layer.problem(("network", "private_services"), wrong, right)
 
 
 def numbers(environment: Environment, layer: Layer) -> Iterator[Problem]:
@@ -166,8 +156,8 @@ def numbers(environment: Environment, layer: Layer) -> Iterator[Problem]:
     github = environment.delivery.github
     if github and (github.owner_id is None) != (github.repository_id is None):
         missing = "owner_id" if github.owner_id is None else "repository_id"
-        yield _problem(
-            layer, ("delivery", "github", missing), "one of two numbers is missing", f"{missing} beside the other"
+        yield layer.problem(
+            ("delivery", "github", missing), "one of two numbers is missing", f"{missing} beside the other"
         )
 
 
@@ -179,7 +169,7 @@ def reserved(environment: Environment, layer: Layer) -> Iterator[Problem]:
     """Zones that take no name of another bucket."""
     for zone in environment.data.zones:
         if any(fnmatchcase(zone, pattern) for pattern in RESERVED):
-            yield _problem(layer, ("data", "zones", zone), f"{zone} is a bucket of the platform's own", "another name")
+            yield layer.problem(("data", "zones", zone), f"{zone} is a bucket of the platform's own", "another name")
 
 
 def minimum(environment: Environment, layer: Layer, today: date) -> Iterator[Problem]:
@@ -194,8 +184,7 @@ def minimum(environment: Environment, layer: Layer, today: date) -> Iterator[Pro
         )
         if not rule.holds(value) and not waived:
             shown = str(value).lower() if isinstance(value, bool) else value
-            yield _problem(
-                layer, rule.key, f"{shown} is less than prod must have",
+            yield layer.problem(rule.key, f"{shown} is less than prod must have",
                 f"{rule.right}; or a waiver in policy.waivers with rule {rule.rule} and resource {dotted(rule.key)}",
             )  # fmt: skip
 
@@ -211,4 +200,5 @@ CHECKS: tuple[Check, ...] = (
     rotation,
     numbers,
     reserved,
+    *checks_training.CHECKS,
 )

@@ -59,10 +59,13 @@ class Environment(Section):
         return tuple(self.policy.waivers)
 
     @property
-    def zone_references(self) -> Iterator[tuple[tuple[str, str], str]]:
+    def zone_references(self) -> Iterator[tuple[tuple[str, ...], str]]:
         """Each key that names a storage zone, with the zone it names."""
         yield ("data", "access_log_zone"), self.data.access_log_zone
         yield ("training", "checkpoint_zone"), self.training.checkpoint_zone
+        for name, queue in self.training.queues.items():
+            if queue.checkpoint:
+                yield ("training", "queues", name, "checkpoint"), queue.checkpoint
         yield ("registry", "model_zone"), self.registry.model_zone
         yield ("serving", "capture_zone"), self.serving.capture_zone
         yield ("retrieval", "prompt_zone"), self.retrieval.prompt_zone
@@ -70,7 +73,7 @@ class Environment(Section):
     def expiries(self, zone: str) -> dict[str, int]:
         """Days after which objects under a prefix of a zone are deleted, as the stages of the description state it."""
         stages = (
-            (self.training.checkpoint_zone, "checkpoints/", self.training.checkpoint_days),
+            *((kept, "checkpoints/", self.training.checkpoint_days) for kept in self.training.checkpoint_zones),
             (self.serving.capture_zone, "capture/", self.serving.capture_days),
             (self.retrieval.prompt_zone, "prompts/", self.retrieval.prompt_days),
             (self.data.access_log_zone, "access/", self.logs.retention_days),

@@ -39,6 +39,8 @@ _SAYS: dict[str, tuple[str, str]] = {
     "union_tag_not_found": ("its kind is missing", "a key `kind`"),
     "union_tag_invalid": ("{tag} is no kind", "one of: {expected_tags}"),
     "date_from_datetime_parsing": ("{input} is no date", "a date such as 2027-01-31"),
+    "datetime_from_date_parsing": ("{input} is no time", "a time such as 2027-01-31T11:30:00Z"),
+    "timezone_aware": ("{input} does not say its time zone", "a time such as 2027-01-31T11:30:00Z"),
 }
 
 # What the patterns mean that a person meets most often.
@@ -128,7 +130,7 @@ def _inside(annotation: Any, part: int | str) -> Any:
     for option in annotation if isinstance(annotation, tuple) else (annotation,):
         if isinstance(option, type) and issubclass(option, BaseModel):
             kind = option.model_fields.get("kind")
-            if kind and part in getattr(kind.annotation, "__args__", ()):
+            if part == option.__name__ or (kind and part in getattr(kind.annotation, "__args__", ())):
                 return option
         elif getattr(option, "__origin__", None) in {dict, list}:
             return _plain(option.__args__[-1])

@@ -39,6 +39,10 @@ class Layer:
             path = path[:-1]
         return self.sources.get(path, self.origin)
 
+    def problem(self, path: Path, wrong: str, right: str) -> Problem:
+        """A problem of the value at `path`."""
+        return Problem(self.source(path), dotted(path), wrong, right)
+
 
 class Loader(yaml.CSafeLoader):
     """YAML 1.2's plain types: `on` and `no` are words, `12:30` is text, a date stays text."""

@@ -1,8 +1,186 @@
-"""How models are trained. The pools and queues come with their own issue; what lives here now is where checkpoints go."""
+"""How models are trained: the cluster, the pools of accelerators, the queues in front of them, and who shares them."""
 
-from pydantic import Field
+from ipaddress import IPv4Network
+from typing import Annotated, Literal
 
-from components.spec.section import Days, Name, Section
+from pydantic import AwareDatetime, Discriminator, Field, Tag
+
+from components.spec.section import CloudName, Days, Name, Section
+
+Day = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+Market = Literal["spot", "on-demand", "flex-start", "queued"]
+
+
+class Window(Section):
+    """When the cloud may upgrade the cluster and its machines."""
+
+    day: Day = Field(default="sunday", description="Day of the week, in UTC.")
+    hour: Annotated[int, Field(ge=0, le=23)] = Field(default=3, description="Hour of the day in UTC.")
+    hours: Annotated[int, Field(ge=4, le=24)] = Field(default=6, description="How long it lasts; GKE wants 4 or more.")
+
+
+class System(Section):
+    """Machines of the cluster's own services, apart from all workloads."""
+
+    min: Annotated[int, Field(ge=2, le=20)] = Field(
+        default=2, description="Machines at all times; Karpenter wants two in two zones."
+    )
+    max: Annotated[int, Field(ge=2, le=20)] = Field(default=4, description="Machines at most.")
+
+
+class Cluster(Section):
+    """The Kubernetes cluster. It is there where a pool or a queue needs it."""
+
+    version: Literal["1.34", "1.35", "1.36"] = Field(
+        default="1.35", description="Kubernetes version; one minor version at a time goes up, none goes down."
+    )
+    allow: list[IPv4Network] = Field(
+        default=[], description="Ranges outside the network that may reach the control plane; none: it is private."
+    )
+    upgrades: Literal["standard", "extended"] = Field(
+        default="standard", description="`extended`: stay on a version for longer, at six times the price."
+    )
+    window: Window = Field(default=Window(), description="When the cloud may upgrade.")
+    system: System = Field(default=System(), description="Machines of the cluster's own services.")
+
+
+class TrainingTeam(Section):
+    """What one team may take of the accelerators."""
+
+    share: Annotated[int, Field(ge=1, le=1000)] = Field(
+        description="Weight against the other teams when all want more."
+    )
+    gpus: Annotated[int, Field(ge=1, le=10_000)] = Field(description="Accelerators at once at most, in all its queues.")
+
+
+class TimeSlicing(Section):
+    """Several workloads take turns on one accelerator, without any wall between their memories."""
+
+    kind: Literal["time-slicing"]
+    replicas: Annotated[int, Field(ge=2, le=48)] = Field(description="Workloads an accelerator.")
+
+
+class Mig(Section):
+    """An accelerator is cut into parts, each with memory of its own (Multi-Instance GPU)."""
+
+    kind: Literal["mig"]
+    profile: Annotated[str, Field(pattern=r"^[1-7]g\.\d+gb$")] = Field(description="Size of a part, such as `1g.10gb`.")
+
+
+Sharing = Annotated[TimeSlicing | Mig, Field(discriminator="kind")]
+
+
+class Accelerated(Section):
+    """Which accelerator a machine has, and how many."""
+
+    type: str = Field(description="A name of the catalogue, such as `nvidia-l4`.")
+    per_node: Annotated[int, Field(ge=1, le=16)] = Field(default=1, description="Accelerators a machine.")
+    topology: Annotated[str, Field(pattern=r"^\d+x\d+(x\d+)?$")] | None = Field(
+        default=None, description="TPU: how the chips of a slice are laid out, such as `2x4`."
+    )
+    sharing: Sharing | None = Field(default=None, description="Let several workloads share one accelerator.")
+
+
+class Nodes(Section):
+    """How many machines."""
+
+    min: Annotated[int, Field(ge=0, le=1000)] = Field(default=0, description="Machines at all times.")
+    max: Annotated[int, Field(ge=1, le=1000)] = Field(description="Machines at most.")
+
+
+class Reserved(Section):
+    """Machines of a reservation."""
+
+    reserved: Annotated[str, Field(min_length=1)] = Field(
+        description="AWS: id of a capacity reservation, `cr-…`. Google Cloud: name of a reservation,"
+        " or `projects/PROJECT/reservations/NAME`; also one of a calendar."
+    )
+    nodes: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Machines of it; by default what is left of the pool's maximum, shared evenly."
+    )
+    zone: str | None = Field(default=None, description="Zone that it lies in.")
+
+
+class Block(Section):
+    """Machines of a capacity block of EC2."""
+
+    block: Annotated[str, Field(pattern=r"^cr-[0-9a-f]{4,20}$")] = Field(
+        description="Id of the reservation that the block is, `cr-…`."
+    )
+    nodes: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Machines of it; by default what is left of the pool's maximum, shared evenly."
+    )
+    zone: str | None = Field(default=None, description="Zone that it lies in.")
+    starts: AwareDatetime | None = Field(
+        default=None, description="When its machines may start; without it a person scales the pool."
+    )
+    ends: AwareDatetime | None = Field(
+        default=None, description="When it ends; its machines are gone half an hour before, as EC2 wants it."
+    )
+
+
+def _branch(value: object) -> str:
+    """Which form of capacity somebody wrote, so that what is wrong with it is said of that form."""
+    if isinstance(value, Block) or (isinstance(value, dict) and "block" in value):
+        return Block.__name__
+    return Reserved.__name__ if isinstance(value, dict | Reserved) else "Market"
+
+
+Capacity = Annotated[
+    Annotated[Market, Tag("Market")] | Annotated[Reserved, Tag("Reserved")] | Annotated[Block, Tag("Block")],
+    Discriminator(_branch),
+]
+
+
+class Pool(Section):
+    """Machines of one kind. Names the accelerator, or the machine type itself, or both."""
+
+    accelerator: Accelerated | None = Field(
+        default=None, description="The accelerator; the catalogue finds the machine."
+    )
+    machine: str | None = Field(default=None, description="The machine type, such as `g6.12xlarge`.")
+    nodes: Nodes = Field(description="How many machines.")
+    capacity: Annotated[list[Capacity], Field(min_length=1)] = Field(
+        default=["on-demand"], description="Where they come from, the first choice first."
+    )
+    interconnect: Literal["default", "fast"] = Field(
+        default="default", description="`fast`: side by side in one zone, on the machine's own fabric (EFA, GPUDirect)."
+    )
+    zone: str | None = Field(default=None, description="The only zone; by default all zones that have the machine.")
+    disk_gib: Annotated[int, Field(ge=50, le=16_000)] = Field(default=200, description="Root disk of a machine, GiB.")
+    scheduler: Literal["kubernetes", "batch"] = Field(
+        default="kubernetes", description="What places work on it: the cluster, or AWS Batch."
+    )
+    team: Name | None = Field(default=None, description="The team that alone uses it, for the bill.")
+    on: CloudName | None = Field(default=None, description="The cloud; by default the environment's first.")
+
+
+class Queue(Section):
+    """Where jobs wait for machines of some pools."""
+
+    pools: Annotated[list[Name], Field(min_length=1)] = Field(description="Pools, the first choice first.")
+    teams: Annotated[list[Name], Field(min_length=1)] | None = Field(
+        default=None, description="Teams that may use it; by default all that train."
+    )
+    priority_classes: dict[Name, Annotated[int, Field(ge=0, le=9999)]] = Field(
+        default={"normal": 100}, description="Names of priorities; more goes first."
+    )
+    retries: Annotated[int, Field(ge=0, le=9)] = Field(
+        default=3, description="How often a job is started again after its machine was taken away."
+    )
+    timeout_hours: Annotated[int, Field(ge=1, le=720)] = Field(
+        default=24, description="Longest run of a job, in hours."
+    )
+    checkpoint: Name | None = Field(
+        default=None, description="Zone of its checkpoints; by default `training.checkpoint_zone`."
+    )
+
+
+class Distributed(Section):
+    """Controllers of jobs that span machines."""
+
+    jobset: bool = Field(default=True, description="JobSet: groups of jobs that start and fail as one.")
+    ray: bool = Field(default=False, description="KubeRay: clusters of Ray, from a queue.")
 
 
 class Training(Section):
@@ -10,3 +188,22 @@ class Training(Section):
 
     checkpoint_zone: Name = Field(default="artifacts", description="Zone that holds checkpoints, under `checkpoints/`.")
     checkpoint_days: Days = Field(description="Days that a checkpoint is kept.")
+    max_accelerators: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+        default=None, description="Accelerators at once in all pools; by default what the pools' maxima come to."
+    )
+    cluster: Cluster = Field(default=Cluster(), description="The Kubernetes cluster.")
+    teams: dict[Name, TrainingTeam] = Field(default={}, description="Who trains, and with which share.")
+    pools: dict[Name, Pool] = Field(default={}, description="Machines by pool.")
+    queues: dict[Name, Queue] = Field(default={}, description="Queues in front of them.")
+    distributed: Distributed = Field(default=Distributed(), description="Controllers of jobs that span machines.")
+
+    @property
+    def checkpoint_zones(self) -> frozenset[str]:
+        """Every zone that holds checkpoints."""
+        return frozenset(
+            {self.checkpoint_zone, *(queue.checkpoint for queue in self.queues.values() if queue.checkpoint)}
+        )
+
+    def checkpoints(self, queue: str) -> str:
+        """The zone of a queue's checkpoints."""
+        return self.queues[queue].checkpoint or self.checkpoint_zone

@@ -68,7 +68,7 @@ def test_examples(module: str) -> None:
 
 
 def test_there_is_a_file_for_every_entity() -> None:
-    assert len(MODULES) == 11
+    assert len(MODULES) == 12
 
 
 def test_examples_of_policy_documents() -> None:

@@ -36,7 +36,7 @@ def test_every_resource_waits_for_the_api_that_makes_it(graphs: Graphs, stack: s
 
 def test_an_api_is_never_switched_off_with_what_is_not_ours(graphs: Graphs):
     services = kind(graphs("dev-gcp"), "projects/Service")
-    assert len(services) == 21
+    assert len(services) == 22
     assert all(s.get("disableOnDestroy") is False and s.get("disableDependentServices") is False for s in services)
 
 

@@ -210,3 +210,19 @@ def _init(package: Any) -> Any:
     from pathlib import Path
 
     return Path(package.__file__)
+
+
+def test_quotas_that_the_stack_asks_for_stand_beside_what_an_account_has() -> None:
+    asked = {"serviceCode": "ec2", "quotaCode": "L-3819A6DF", "value": 96}
+    [(kind, text)] = one("aws:servicequotas/serviceQuota:ServiceQuota", asked)
+    assert kind == "quota"
+    assert text == "96 vCPUs of the quota L-3819A6DF, which the stack asks for; the default is 0"
+    preference = {
+        "service": "compute.googleapis.com",
+        "quotaId": "GPUS-ALL-REGIONS-per-project",
+        "quotaConfig": {"preferredValue": "16"},
+    }
+    [(_, text)] = one("gcp:cloudquota/sQuotaPreference:SQuotaPreference", preference)
+    assert text.startswith("16 accelerators of the quota GPUS-ALL-REGIONS-per-project")
+    [(_, text)] = one("aws:servicequotas/serviceQuota:ServiceQuota", {**asked, "quotaCode": "L-0"})
+    assert text == "96 units of the quota L-0, which the stack asks for; the default is not known"

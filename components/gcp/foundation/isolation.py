@@ -16,6 +16,7 @@ _APIS: Mapping[str, str] = {
     "cloudbuild.googleapis.com": "builds the function that rotates secrets",
     "cloudfunctions.googleapis.com": "the function that rotates secrets",
     "cloudkms.googleapis.com": "keys",
+    "cloudquotas.googleapis.com": "quotas asked for",
     "cloudresourcemanager.googleapis.com": "grants on the project",
     "compute.googleapis.com": "network",
     "dns.googleapis.com": "private names of Google's APIs",
