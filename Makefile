@@ -13,7 +13,7 @@ help: ## Show this help
 preview: .venv/.run ## Preview all stacks, without a cloud account (STACKS="dev prod" for some)
 	@$(BIN)/python -m preview $(STACKS)
 
-test: .venv/.dev ## Lint, check types, run every test with coverage
+test: .venv/.dev .venv/.training ## Lint, check types, run every test with coverage
 	@$(MAKE) --no-print-directory lint types
 	$(BIN)/coverage erase
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --cov --cov-report=term --cov-fail-under=95
@@ -45,6 +45,19 @@ clean: ## Remove everything that was made here
 	@echo "Installing what the platform needs into .venv (once) …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
+
+# An interpreter that can run the training job, for its test: with the distribution's PyTorch (python3-torch); in CI, where
+# there is none, with PyPI's.
+PIP = -m pip install --quiet --disable-pip-version-check
+.venv/.training: runtime/training/requirements.txt runtime/training/requirements-torch.txt | .venv/.run
+	@if /usr/bin/python3 -c 'import torch, ensurepip' 2>/dev/null; then \
+		/usr/bin/python3 -m venv --clear --system-site-packages .venv/training; \
+	elif [ -n "$(CI)" ]; then \
+		echo "Installing PyTorch into .venv/training (once, 3 GB) …"; \
+		$(PYTHON) -m venv --clear .venv/training && .venv/training/bin/python $(PIP) -r runtime/training/requirements-torch.txt; \
+	else \
+		echo "The training job will not be tested: install python3-torch, or run 'make CI=1 test' once (3 GB)."; exit 0; \
+	fi && .venv/training/bin/python $(PIP) -r runtime/training/requirements.txt && touch $@
 
 .venv/.dev: .venv/.run requirements-dev.txt
 	@echo "Installing what the tests need into .venv (once) …"

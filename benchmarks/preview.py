@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,8 +33,28 @@ RATIO = 1.5
 """At most this many times the floor may a preview take."""
 SPREAD = 0.2
 """At most this much may the time per resource differ while the description grows."""
-ZONES = (1, 10, 100)
-"""Storage zones beside those that every environment has."""
+
+
+def _zones(description: dict[str, Any], count: int) -> None:
+    description.setdefault("data", {}).setdefault("zones", {}).update({f"zone-{i:03}": {} for i in range(count)})
+
+
+def _pools(description: dict[str, Any], count: int) -> None:
+    pool = {"accelerator": {"type": "nvidia-l4"}, "nodes": {"max": 2}, "capacity": ["spot", "on-demand"]}
+    description["training"]["pools"].update({f"pool-{i:03}": pool for i in range(count)})
+
+
+def _queues(description: dict[str, Any], count: int) -> None:
+    queue = {"pools": [next(iter(description["training"]["pools"]))]}
+    description["training"]["queues"].update({f"queue-{i:04}": queue for i in range(count)})
+
+
+GROWTH: Mapping[str, tuple[Callable[[dict[str, Any], int], None], tuple[int, ...]]] = {
+    "zones": (_zones, (1, 10, 100)),
+    "pools": (_pools, (1, 10, 100)),
+    "queues": (_queues, (1, 10, 100, 1000)),
+}
+"""What grows, how, and its sizes, beside what every environment has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +132,8 @@ def measure(stack: str, runs: int, folder: Path) -> Stack:
 class Growth:
     """The figures of one size of the description."""
 
-    zones: int
+    what: str
+    size: int
     resources: int
     registering: float
 
@@ -122,32 +143,37 @@ class Growth:
         return self.registering / self.resources
 
 
-def grow(stack: str, runs: int, folder: Path) -> list[Growth]:
-    """Register the same stack with more and more storage zones: the least of the runs, the sizes in turn."""
+def grow(stack: str, what: str, runs: int, folder: Path) -> list[Growth]:
+    """Register the same stack with more and more of one thing: the least of the runs, the sizes in turn."""
     roots: dict[int, Path] = {}
-    for zones in ZONES:
-        roots[zones] = root = folder / f"zones-{zones}"
+    add, sizes = GROWTH[what]
+    for size in sizes:
+        roots[size] = root = folder / f"{what}-{size}"
         for name in ("components", "runtime", "stacks"):
             shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("__main__.py", "Pulumi.yaml"):
             shutil.copy(ROOT / name, root / name)
         description = root / "stacks" / "platform.yaml"
         text = yaml.safe_load(description.read_text(encoding="utf-8"))
-        text.setdefault("data", {}).setdefault("zones", {}).update({f"zone-{i:03}": {} for i in range(zones)})
+        add(text, size)
         description.write_text(yaml.safe_dump(text), encoding="utf-8")
-    probes: dict[int, list[dict[str, Any]]] = {zones: [] for zones in ZONES}
+    probes: dict[int, list[dict[str, Any]]] = {size: [] for size in sizes}
     for _ in range(runs):
-        for zones, root in roots.items():
-            probes[zones].append(json.loads(process("-m", "benchmarks.probe", str(root), stack, "1").output))
+        for size, root in roots.items():
+            probes[size].append(json.loads(process("-m", "benchmarks.probe", str(root), stack, "1").output))
     return [
-        Growth(zones=zones, resources=found[0]["resources"], registering=min(f["register"] for f in found))
-        for zones, found in probes.items()
+        Growth(what=what, size=size, resources=found[0]["resources"], registering=min(f["register"] for f in found))
+        for size, found in probes.items()
     ]
 
 
 def spread(growth: Sequence[Growth]) -> float:
-    """How much more the dearest resource costs than the cheapest."""
-    each = [g.each for g in growth]
+    """How much more the dearest resource costs than the cheapest, as one thing grows.
+
+    It is what is added that counts: from the smallest size to each of the others, a resource more costs so many seconds.
+    """
+    first, *others = growth
+    each = [(g.registering - first.registering) / (g.resources - first.resources) for g in others]
     return max(each) / min(each) - 1
 
 
@@ -167,12 +193,16 @@ def main(
         everything = median(p.seconds for p in together)
         memory = max(p.mebibytes for p in together)
         print(f"\nall {len(stacks)}: {everything:.2f} s, largest process {memory:.0f} MiB")
-        growth = grow(stacks[0], runs, folder)
-    for size in growth:
-        print(f"{size.zones:>4} zones: {size.resources:>5} resources, {1000 * size.each:.2f} ms each")
+        growth = {what: grow(stacks[0], what, runs, folder) for what in GROWTH}
+    for what, found in growth.items():
+        for g in found:
+            print(f"{g.size:>4} {what}: {g.resources:>5} resources, {1000 * g.each:.2f} ms each")
     missed = [f"{m.stack}: {m.ratio:.2f} times the floor, {RATIO} at most" for m in measured if m.ratio > RATIO]
-    if spread(growth) > SPREAD:
-        missed.append(f"the time per resource differs by {spread(growth):.0%} as zones are added, {SPREAD:.0%} at most")
+    for what, found in growth.items():
+        if spread(found) > SPREAD:
+            missed.append(
+                f"the time per resource differs by {spread(found):.0%} as {what} are added, {SPREAD:.0%} at most"
+            )
     _store(measured, everything, memory, growth, runs)
     print("\n".join(missed) or f"within the limits: {RATIO} times the floor, {SPREAD:.0%} spread while growing")
     raise typer.Exit(bool(missed))
@@ -188,7 +218,9 @@ def _row(of: Stack, *, head: bool) -> None:
     )
 
 
-def _store(measured: Sequence[Stack], everything: float, memory: float, growth: Sequence[Growth], runs: int) -> None:
+def _store(
+    measured: Sequence[Stack], everything: float, memory: float, growth: Mapping[str, Sequence[Growth]], runs: int
+) -> None:
     found: dict[str, Any] = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
@@ -196,8 +228,8 @@ def _store(measured: Sequence[Stack], everything: float, memory: float, growth: 
         "runs": runs,
         "stacks": [{**asdict(m), "ratio": m.ratio} for m in measured],
         "all": {"seconds": everything, "mebibytes": memory},
-        "growth": [{**asdict(g), "each": g.each} for g in growth],
-        "spread": spread(growth),
+        "growth": [{**asdict(g), "each": g.each} for found in growth.values() for g in found],
+        "spread": {what: spread(found) for what, found in growth.items()},
     }
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(f"{json.dumps(found, indent=2)}\n", encoding="utf-8")

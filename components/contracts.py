@@ -4,7 +4,7 @@ Every output is usable when it resolves: it passes through the grant, the API or
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pulumi
@@ -65,6 +65,11 @@ class Network:
     """AWS: one a zone. Google Cloud: one, regional."""
     data_subnets: Sequence[Text]
     cidr: str
+    reach: Sequence[str] = ()
+    """Ranges that workloads may call by HTTPS: everywhere, or the network itself and what it allows."""
+    prefix_lists: Mapping[str, Text] = field(default_factory=dict[str, Text])
+    """AWS: service behind a gateway endpoint to the id of its prefix list, whose addresses are public ones; where ways out are
+    closed, and `reach` does not hold them."""
     pod_range: str | None = None
     """Google Cloud: name of the secondary range of the workload subnet that pods get their addresses from."""
     service_range: str | None = None
@@ -208,7 +213,27 @@ class Tracking:
     """Where experiments are recorded."""
 
     uri: Text
-    """What MLflow takes as tracking URI, or the resource name of the TensorBoard."""
+    """What MLflow takes as tracking URI, an address inside of the cluster among them, or the resource name of the TensorBoard."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Database:
+    """The database of a tracking server of our own, and what the server is: nobody keeps a password for it."""
+
+    host: Text
+    """Resolves once clients are let through, and what they need to sign in is there."""
+    name: str
+    user: Text
+    secret: Text | None
+    """AWS: ARN of the secret with the password of the moment. None on Google Cloud, where a token of `identity` is one."""
+    authority: Text | None
+    """Certificates of whoever vouches for the server, where its cloud hands them out."""
+    reach: str
+    """Range that it has its address from."""
+    identity: Text
+    """What the server runs as: role ARN, or e-mail of a service account. Resolves once it may sign in and keep artifacts."""
+    artifacts: Text
+    """Where the server keeps artifacts: `s3://…/mlflow`, or `gs://…`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,11 +245,25 @@ class Pipelines:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Volume:
+    """A file system as the driver of a cluster (CSI) mounts it."""
+
+    driver: str
+    handle: Text
+    attributes: Mapping[str, Text]
+    gib: int
+    options: Sequence[str] = ()
+    """Of the mount."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class FileSystems:
     """Shared fast file systems by name."""
 
     addresses: Mapping[str, Text]
     """What a client mounts: `dns@tcp:/mountname` of Lustre."""
+    volumes: Mapping[str, Volume]
+    """The same as pods mount them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,40 +315,96 @@ class Models:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Environment:
-    """Everything that was built on one cloud."""
+class Foundation:
+    """What everything else of an environment stands on."""
 
-    region: str
     isolation: Isolation
     keys: Keys
+    boundary: Boundary
     network: Network
     storage: Mapping[str, Storage]
     secrets: Secrets
     personas: Personas
     delivery: Delivery | None
     notifications: Notifications
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registry:
+    """Where images and trained models are kept."""
+
+    images: Images
+    models: Models
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Where models are trained. What the description does not ask for is None."""
+
+    cluster: Cluster | None
+    queues: Queues | None
+    workbench: Workbench | None
+    tracking: Tracking | None
+    pipelines: Pipelines
+    file_systems: FileSystems
+    dashboard: Dashboard | None
+
+    def exports(self) -> dict[str, Any]:
+        """What people need to submit work, and to find it again."""
+        cluster, queues = self.cluster, self.queues
+        return {
+            "cluster": {"name": cluster.name, "endpoint": cluster.endpoint, "location": cluster.location}
+            if cluster
+            else {},
+            "queues": dict(queues.names) if queues else {},
+            "checkpoints": dict(queues.checkpoints) if queues else {},
+            "identities": dict(queues.identities) if queues else {},
+            "interruptions": queues.interruptions if queues else "",
+            "workbench": self.workbench.id if self.workbench else "",
+            "tracking": self.tracking.uri if self.tracking else "",
+            "pipelines": dict(self.pipelines.ids),
+            "file_systems": dict(self.file_systems.addresses),
+            "dashboard": self.dashboard.id if self.dashboard else "",
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """Everything that was built on one cloud."""
+
+    region: str
+    foundation: Foundation
+    registry: Registry
+    training: Training
     quotas: Quotas
     budgets: Budgets
 
     def exports(self) -> dict[str, Any]:
         """The stack's outputs for this cloud: what people and other programs need to find their way. No secret is in it."""
+        base, registry = self.foundation, self.registry
         return {
-            "account": self.isolation.account,
+            "account": base.isolation.account,
             "region": self.region,
-            "keys": {domain: key.id for domain, key in self.keys.domains.items()},
+            "keys": {domain: key.id for domain, key in base.keys.domains.items()},
             "network": {
-                "id": self.network.id,
-                "cidr": self.network.cidr,
-                "workload_subnets": list(self.network.workload_subnets),
-                "data_subnets": list(self.network.data_subnets),
+                "id": base.network.id,
+                "cidr": base.network.cidr,
+                "workload_subnets": list(base.network.workload_subnets),
+                "data_subnets": list(base.network.data_subnets),
             },
-            "storage": {zone: bucket.uri for zone, bucket in self.storage.items()},
-            "secrets": dict(self.secrets.ids),
-            "personas": dict(self.personas.roles),
-            "delivery": {"preview": self.delivery.preview, "deploy": self.delivery.deploy} if self.delivery else {},
+            "storage": {zone: bucket.uri for zone, bucket in base.storage.items()},
+            "secrets": dict(base.secrets.ids),
+            "personas": dict(base.personas.roles),
+            "delivery": {"preview": base.delivery.preview, "deploy": base.delivery.deploy} if base.delivery else {},
             "notifications": {
-                "critical": list(self.notifications.critical),
-                "warning": list(self.notifications.warning),
+                "critical": list(base.notifications.critical),
+                "warning": list(base.notifications.warning),
             },
+            "images": dict(registry.images.repositories),
+            "models": {
+                name: {"candidates": registry.models.candidates[name], "approved": registry.models.approved[name]}
+                for name in registry.models.candidates
+            },
+            "training": self.training.exports(),
             "budgets": dict(self.budgets.names),
         }

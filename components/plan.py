@@ -1,7 +1,7 @@
 """What every cloud needs to know of the description, worked out once; none of it depends on a cloud."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,8 +10,11 @@ import pulumi
 from components.core.naming import Names
 from components.scope import Scope, opened
 from components.spec.environment import Environment
+from components.spec.experiments import Pipeline, Run, own_repository, run
+from components.spec.file_systems import FileSystem
 from components.spec.foundation import Aws, Gcp, GeneratedSecret
 from components.spec.regions import REGIONS
+from components.spec.registry import MIRRORED
 from components.spec.section import CloudName
 
 
@@ -79,13 +82,76 @@ def replica_region(environment: Environment, cloud: CloudName, place: Aws | Gcp)
     return place.replica_region or REGIONS[cloud][place.region].replica
 
 
-def zone_tags(environment: Environment, zone: str) -> dict[str, str]:
-    """What stands on a storage zone besides: its team, and where the team pays from."""
-    team = environment.data.zones[zone].team
+def zones(environment: Environment, cloud: CloudName, place: Aws | Gcp) -> Sequence[str]:
+    """The zones that the network's subnets lie in, in their order."""
+    said = environment.network.zones
+    return list(REGIONS[cloud][place.region].zones[:said]) if isinstance(said, int) else said
+
+
+def readable(environment: Environment) -> Sequence[str]:
+    """The zones that training reads: all but those of logs, and that of the access logs."""
+    data = environment.data
+    return [name for name, zone in data.zones.items() if zone.key != "logs" and name != data.access_log_zone]
+
+
+def pipelines(environment: Environment, cloud: CloudName) -> Mapping[str, Pipeline]:
+    """The pipelines on a cloud."""
+    first = environment.cloud.names[0]
+    return {name: spec for name, spec in environment.training.pipelines.items() if (spec.on or first) == cloud}
+
+
+def runs(environment: Environment, cloud: CloudName, images: Mapping[str, pulumi.Output[str]]) -> Mapping[str, Run]:
+    """The pipelines on a cloud, worked out, with the addresses of our own images."""
+    region = getattr(environment.cloud, cloud).region
+    found: dict[str, Run] = {}
+    for name, pipeline in pipelines(environment, cloud).items():
+        made = run(name, pipeline, cloud, region)
+        steps = {step: replace(job, image=image(job.image, cloud, images)) for step, job in made.steps.items()}
+        found[name] = replace(made, **steps, serving_image=image(made.serving_image, cloud, images))
+    return found
+
+
+def image(reference: str, cloud: CloudName, images: Mapping[str, pulumi.Output[str]]) -> pulumi.Input[str]:
+    """The address of an image: of one of ours where it names a repository of ours, else as it is written.
+
+    A repository of Google Cloud holds many images: ours are called as the repository.
+    """
+    repository = own_repository(reference)
+    if repository is None or repository not in images:
+        return reference
+    inside = f"/{repository}" if cloud == "gcp" else ""
+    return pulumi.Output.concat(images[repository], inside, reference.removeprefix(repository))
+
+
+def file_systems(environment: Environment, cloud: CloudName) -> Mapping[str, FileSystem]:
+    """The file systems on a cloud."""
+    first = environment.cloud.names[0]
+    return {name: spec for name, spec in environment.data.file_systems.items() if (spec.on or first) == cloud}
+
+
+def team_tags(environment: Environment, team: str | None) -> dict[str, str]:
+    """What stands besides on what belongs to a team: its name, and where it pays from."""
     if team is None:
         return {}
     center = environment.teams[team].cost_center
     return {"team": team, **({"cost-center": center} if center else {})}
+
+
+def mirrors(environment: Environment, cloud: CloudName) -> Sequence[str]:
+    """The public registries that are read through one of our own."""
+    named = environment.registry.mirrors
+    return MIRRORED[cloud] if named is None else named
+
+
+def stand_ins(environment: Environment, mirrors: Mapping[str, pulumi.Output[str]]) -> dict[str, pulumi.Output[str]]:
+    """Public registry to the address that stands in its place: a mirror where the network has no way out, a copy always."""
+    closed = dict(mirrors) if environment.network.egress == "deny" else {}
+    return closed | {host: pulumi.Output.from_input(copy) for host, copy in environment.registry.copies.items()}
+
+
+def zone_tags(environment: Environment, zone: str) -> dict[str, str]:
+    """What stands on a storage zone besides: its team, and where the team pays from."""
+    return team_tags(environment, environment.data.zones[zone].team)
 
 
 def kept_versions(environment: Environment, zone: str) -> int | None:

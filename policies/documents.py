@@ -130,6 +130,11 @@ PLACES: Mapping[str, tuple[tuple[str, Kind], ...]] = {
     "aws:secretsmanager/secretPolicy:SecretPolicy": (("policy", "resource"),),
     "aws:secretsmanager/secret:Secret": (("policy", "resource"),),
     "aws:cloudwatch/logResourcePolicy:LogResourcePolicy": (("policyDocument", "resource"),),
+    "aws:ecr/repositoryPolicy:RepositoryPolicy": (("policy", "resource"),),
+    "aws:ecr/registryPolicy:RegistryPolicy": (("policy", "resource"),),
+    "aws:ecr/repositoryCreationTemplate:RepositoryCreationTemplate": (("repositoryPolicy", "resource"),),
+    "aws:efs/fileSystemPolicy:FileSystemPolicy": (("policy", "resource"),),
+    "aws:sagemaker/modelPackageGroupPolicy:ModelPackageGroupPolicy": (("resourcePolicy", "resource"),),
     "aws:ec2/vpcEndpoint:VpcEndpoint": (("policy", "endpoint"),),
     "aws:ec2/vpcEndpointPolicy:VpcEndpointPolicy": (("policy", "endpoint"),),
 }
@@ -188,7 +193,7 @@ def read(text: str) -> tuple[Statement, ...] | None:
         return None
     listed = document["Statement"]
     raw = listed if isinstance(listed, list) else [listed]
-    if not all(isinstance(item, dict) and item.get("Effect") in {"Allow", "Deny"} for item in raw):
+    if not all(isinstance(item, dict) and str(item.get("Effect")) in {"Allow", "Deny"} for item in raw):
         return None
     return tuple(_statement(item) for item in raw)
 

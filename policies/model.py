@@ -49,6 +49,8 @@ class Resource:
     property_dependencies: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     protect: bool = False
     retain_on_delete: bool = False
+    deleted_with: str = ""
+    """URN of the resource whose end is this one's too: a destroy does not ask for it apart."""
     ignore_changes: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     secret_outputs: tuple[str, ...] = ()
@@ -89,13 +91,36 @@ class Graph:
     resources: Mapping[str, Resource]
     outputs: Mapping[str, Any] = field(default_factory=dict[str, Any])
     untold: frozenset[str] = frozenset()
-    """What the source of this graph does not tell: `retain_on_delete`, or which values are `secrets`."""
+    """What the source of this graph does not tell: `retain_on_delete`, `deleted_with`, or which values are `secrets`."""
+
+    @cached_property
+    def _typed(self) -> dict[str, list[Resource]]:
+        found: dict[str, list[Resource]] = {}
+        for resource in self.resources.values():
+            found.setdefault(resource.type, []).append(resource)
+        return found
 
     def of_type(self, *types: str) -> list[Resource]:
         """The resources of any of these types; a type that ends in `/` or `:` is a prefix."""
+        if len(types) == 1 and types[0][-1] not in "/:":
+            return list(self._typed.get(types[0], ()))
         exact = {t for t in types if t[-1] not in "/:"}
         prefixes = tuple(t for t in types if t[-1] in "/:")
-        return [r for r in self.resources.values() if r.type in exact or (prefixes and r.type.startswith(prefixes))]
+        chosen = {t for t in self._typed if t in exact or (prefixes and t.startswith(prefixes))}
+        return sorted((r for t in chosen for r in self._typed[t]), key=lambda r: r.urn)
+
+    @cached_property
+    def _values(self) -> dict[tuple[str, str], dict[str, list[Resource]]]:
+        return {}
+
+    def where(self, type_: str, path: str, value: str) -> list[Resource]:
+        """The resources of a type that have this text at a dotted path, in order of URN."""
+        index = self._values.get((type_, path))
+        if index is None:
+            index = self._values[type_, path] = {}
+            for resource in self._typed.get(type_, ()):
+                index.setdefault(str(resource.get(path, "")), []).append(resource)
+        return index.get(value, [])
 
     @cached_property
     def _referring(self) -> dict[str, list[Resource]]:

@@ -3,9 +3,9 @@
 Two policies hold all rules: one that stops a deployment, one that advises. The CLI hands every resource to every policy
 anew, so a policy for each rule would cost seconds; two share one evaluation.
 
-What the CLI hands over is the state: outputs beside inputs, secrets opened, `retain_on_delete` left out, and, in a preview,
-marks where a value is not known. `graph` turns that into the graph that the offline preview records, and names what it cannot
-tell in `untold`.
+What the CLI hands over is the state: outputs beside inputs, secrets opened, `retain_on_delete` and `deleted_with` left out, and,
+in a preview, marks where a value is not known. `graph` turns that into the graph that the offline preview records, and names
+what it cannot tell in `untold`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ from components.spec.problems import SpecError
 from policies.model import Graph, Resource
 from policies.registry import Finding, Waiver, evaluate
 
-UNTOLD = frozenset({"retain_on_delete", "secrets"})
+UNTOLD = frozenset({"deleted_with", "retain_on_delete", "secrets"})
 
 _UNKNOWN = frozenset(
     {

@@ -106,6 +106,7 @@ class Engine(mocks.MockMonitor):
             },
             protect=request.protect,
             retain_on_delete=request.retainOnDelete,
+            deleted_with=request.deletedWith,
             ignore_changes=tuple(sorted(request.ignoreChanges)),
             aliases=tuple(dict.fromkeys(self._alias(alias, request) for alias in request.aliases)),
             secret_outputs=tuple(sorted(request.additionalSecretOutputs)),

@@ -1,6 +1,6 @@
 """AWS: the table of contents. What is built, in which order, and what each part hands to the next."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import pulumi
@@ -13,17 +13,22 @@ from components.aws.foundation.boundary import Boundary, BoundaryArgs
 from components.aws.foundation.delivery import Delivery, DeliveryArgs
 from components.aws.foundation.isolation import Isolation, IsolationArgs
 from components.aws.foundation.keys import Keys, KeysArgs
-from components.aws.foundation.network import ANYWHERE, Network, NetworkArgs
+from components.aws.foundation.network import ANYWHERE, Feature, Network, NetworkArgs
 from components.aws.foundation.personas import Personas, PersonasArgs, Secret, Zone
 from components.aws.foundation.quotas import Quotas, QuotasArgs
 from components.aws.foundation.secrets import Secrets, SecretsArgs
 from components.aws.operations.notifications import Notifications, NotificationsArgs
+from components.aws.registry import contents as registry
+from components.aws.registry.models import shared
+from components.aws.training import contents as training
+from components.contracts import Domain
 from components.core.addresses import share
 from components.scope import PROJECT, Scope, opened
+from components.spec.capacity import Capacity
 from components.spec.environment import Environment
+from components.spec.experiments import own_repository
 from components.spec.foundation import Aws
 from components.spec.quotas import quotas
-from components.spec.regions import AWS_REGIONS
 
 
 def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Environment:
@@ -36,7 +41,11 @@ def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Env
 
     keys = Keys(
         "keys",
-        KeysArgs(rotation_days=environment.keys.rotation_days, deletion_days=environment.keys.deletion_days),
+        KeysArgs(
+            rotation_days=environment.keys.rotation_days,
+            deletion_days=environment.keys.deletion_days,
+            readers=_readers(environment),
+        ),
         scope=scope,
         parent=root,
     ).outputs
@@ -49,8 +58,9 @@ def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Env
     network = Network(
         "network",
         NetworkArgs(
+            features=_features(environment),
             cidr=share(environment.network.cidr, environment.cloud.names)["aws"],
-            zones=_zones(environment, place),
+            zones=plan.zones(environment, "aws", place),
             nat=environment.network.nat,
             egress=environment.network.egress,
             allow=environment.network.allow,
@@ -101,6 +111,8 @@ def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Env
                 if access.permission_set
             },
             session_hours=environment.identity.session_hours,
+            teams=sorted(environment.training.teams) if "batch" in _features(environment) else [],
+            training_images=[own] if (own := own_repository(environment.training.image)) else [],
             zones=[
                 Zone(bucket=storage[name], key=keys.domains[zone.key], readers=zone.readers, writers=zone.writers)
                 for name, zone in environment.data.zones.items()
@@ -113,19 +125,26 @@ def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Env
         parent=root,
     ).outputs
     delivery = _delivery(environment, keys, secrets, boundary, scope, root)
-    requested = Quotas("quotas", QuotasArgs(needs=quotas(environment, "aws")), scope=scope, parent=root).outputs
-    budgets = Budgets("budgets", _budgets(environment, scope, notifications), scope=scope, parent=root).outputs
-
-    built = contracts.Environment(
-        region=place.region,
+    base = contracts.Foundation(
         isolation=isolation,
         keys=keys,
+        boundary=boundary,
         network=network.outputs,
         storage=storage,
         secrets=secrets,
         personas=personas,
         delivery=delivery,
         notifications=notifications,
+    )
+    requested = Quotas("quotas", QuotasArgs(needs=quotas(environment, "aws")), scope=scope, parent=root).outputs
+    budgets = Budgets("budgets", _budgets(environment, scope, notifications), scope=scope, parent=root).outputs
+
+    registered = registry.build(environment, place, base, scope=scope, parent=root)
+    built = contracts.Environment(
+        region=place.region,
+        foundation=base,
+        registry=registered,
+        training=training.build(environment, place, base, registered, scope=scope, parent=root),
         quotas=requested,
         budgets=budgets,
     )
@@ -161,9 +180,21 @@ def _provider(name: str, place: Aws, region: str, tags: Mapping[str, str], root:
     )
 
 
-def _zones(environment: Environment, place: Aws) -> list[str]:
-    zones = environment.network.zones
-    return list(AWS_REGIONS[place.region].zones[:zones]) if isinstance(zones, int) else zones
+def _features(environment: Environment) -> list[Feature]:
+    """What calls AWS from inside the network, and needs its endpoints where ways out are closed."""
+    capacity = Capacity(environment, "aws")
+    there: dict[Feature, bool] = {
+        "cluster": capacity.kubernetes,
+        "batch": any(pool.scheduler == "batch" for pool in capacity.pools.values()),
+        "notebooks": environment.training.workbench is not None,
+    }
+    return [feature for feature, wanted in there.items() if wanted]
+
+
+def _readers(environment: Environment) -> Mapping[Domain, Sequence[str]]:
+    """Other accounts that read models, by the domain of the key that encrypts those."""
+    models = environment.registry
+    return {environment.data.zones[models.model_zone].key: models.promotion.aws.shared_with}
 
 
 def _storage(
@@ -178,7 +209,9 @@ def _storage(
     """The storage zones in the order of the description; the one that receives access logs is made first."""
 
     def zone(name: str, logs: AccessLogs | None) -> Storage:
-        spec = environment.data.zones[name]
+        spec, models = environment.data.zones[name], environment.registry
+        readers = models.promotion.aws.shared_with if name == models.model_zone and models.models else []
+        marker = f"arn:aws:iam::{scope.account}:role/{scope.names.of('models-approval', 'iam_role')}"
         return Storage(
             name,
             StorageArgs(
@@ -188,6 +221,8 @@ def _storage(
                 boundary=boundary,
                 warning=notifications.warning,
                 organization=place.organization,
+                readers=readers,
+                statements=shared(scope.names.of(name, "bucket"), marker, readers) if readers else [],
                 tags=plan.zone_tags(environment, name),
                 cool_after_days=spec.cool_after_days,
                 expire_after_days=spec.expire_after_days,

@@ -33,6 +33,17 @@ LIMITS = {
     "event_rule": 64,
     "state_machine": 80,
     "signing_profile": 37,
+    # Batch "CreateJobQueue" and its like: 128, of which the provider's suffix of a compute environment takes 26.
+    "batch": 102,
+    # SageMaker "CreateDomain", "CreateUserProfile" and "CreateSpace"; "CreateMlflowApp"; "CreatePipeline"; EventBridge Scheduler
+    # "CreateSchedule"; Workflows "projects.locations.workflows.create", workflowId.
+    "studio": 63,
+    "mlflow": 256,
+    "pipeline": 256,
+    "schedule": 64,
+    "workflow": 64,
+    # RDS "CreateDBInstance", 63; Cloud SQL "Instance settings", 98 together with the project's id of at most 30 and a colon.
+    "database": 63,
 }
 # A bucket's name is what people and policies write down, and its copy is called the same with this at the end.
 REPLICA_SUFFIX = "-replica"

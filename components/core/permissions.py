@@ -7,11 +7,24 @@ holder read data as well.
 from collections.abc import Mapping
 
 SEE: Mapping[str, tuple[str, ...]] = {
+    "aiplatform": (
+        "aiplatform.metadataStores.get", "aiplatform.metadataStores.list", "aiplatform.notebookRuntimeTemplates.get",
+        "aiplatform.notebookRuntimeTemplates.list", "aiplatform.tensorboards.get", "aiplatform.tensorboards.list",
+    ),
     "artifactregistry": ("artifactregistry.repositories.get", "artifactregistry.repositories.list"),
+    "binaryauthorization": (
+        "binaryauthorization.attestors.get", "binaryauthorization.attestors.list", "binaryauthorization.policy.get",
+    ),
     "cloudfunctions": ("cloudfunctions.functions.get", "cloudfunctions.functions.list"),
     "cloudkms": (
         "cloudkms.cryptoKeyVersions.list", "cloudkms.cryptoKeys.get", "cloudkms.cryptoKeys.list", "cloudkms.keyRings.get",
         "cloudkms.keyRings.list",
+    ),
+    "cloudquotas": ("cloudquotas.quotas.get",),
+    "cloudscheduler": ("cloudscheduler.jobs.get", "cloudscheduler.jobs.list"),
+    "cloudsql": (
+        "cloudsql.databases.get", "cloudsql.databases.list", "cloudsql.instances.get", "cloudsql.instances.list",
+        "cloudsql.users.get", "cloudsql.users.list",
     ),
     "compute": (
         "compute.firewallPolicies.get", "compute.firewallPolicies.list", "compute.globalAddresses.get",
@@ -19,6 +32,10 @@ SEE: Mapping[str, tuple[str, ...]] = {
         "compute.routers.get", "compute.routers.list", "compute.routes.get", "compute.routes.list", "compute.subnetworks.get",
         "compute.subnetworks.list",
     ),
+    "container": (
+        "container.clusters.get", "container.clusters.list", "container.operations.get", "container.operations.list",
+    ),
+    "containeranalysis": ("containeranalysis.notes.get", "containeranalysis.notes.list"),
     "dns": (
         "dns.managedZones.get", "dns.managedZones.list", "dns.policies.get", "dns.policies.list", "dns.resourceRecordSets.list",
     ),
@@ -27,13 +44,21 @@ SEE: Mapping[str, tuple[str, ...]] = {
         "iam.workloadIdentityPoolProviders.get", "iam.workloadIdentityPoolProviders.list", "iam.workloadIdentityPools.get",
         "iam.workloadIdentityPools.list",
     ),
-    "logging": ("logging.buckets.get", "logging.buckets.list", "logging.sinks.get", "logging.sinks.list"),
+    "logging": (
+        "logging.buckets.get", "logging.buckets.list", "logging.exclusions.get", "logging.exclusions.list",
+        "logging.logMetrics.get", "logging.logMetrics.list", "logging.sinks.get", "logging.sinks.list", "logging.views.get",
+        "logging.views.list",
+    ),
+    "lustre": ("lustre.instances.get", "lustre.instances.list"),
     "monitoring": (
         "monitoring.alertPolicies.get", "monitoring.alertPolicies.list", "monitoring.dashboards.get",
         "monitoring.dashboards.list", "monitoring.notificationChannels.get", "monitoring.notificationChannels.list",
     ),
+    "notebooks": ("notebooks.instances.get", "notebooks.instances.list", "notebooks.operations.get"),
     "policies": (
-        "artifactregistry.repositories.getIamPolicy", "cloudkms.cryptoKeys.getIamPolicy", "iam.serviceAccounts.getIamPolicy",
+        "aiplatform.notebookRuntimeTemplates.getIamPolicy", "artifactregistry.repositories.getIamPolicy",
+        "binaryauthorization.attestors.getIamPolicy", "cloudkms.cryptoKeys.getIamPolicy",
+        "containeranalysis.notes.getIamPolicy", "iam.serviceAccounts.getIamPolicy", "notebooks.instances.getIamPolicy",
         "pubsub.subscriptions.getIamPolicy", "pubsub.topics.getIamPolicy", "resourcemanager.projects.getIamPolicy",
         "run.services.getIamPolicy", "secretmanager.secrets.getIamPolicy", "storage.buckets.getIamPolicy",
     ),
@@ -44,6 +69,8 @@ SEE: Mapping[str, tuple[str, ...]] = {
         "secretmanager.secrets.get", "secretmanager.secrets.list", "secretmanager.versions.get", "secretmanager.versions.list",
     ),
     "storage": ("storage.buckets.get", "storage.buckets.list"),
+    # Not executions: what a pipeline was given and what came out is its content.
+    "workflows": ("workflows.operations.get", "workflows.workflows.get", "workflows.workflows.list"),
 }  # fmt: skip
 
 

@@ -21,11 +21,36 @@ from components.gcp.foundation.personas import Personas, PersonasArgs, Secret, Z
 from components.gcp.foundation.quotas import Quotas, QuotasArgs
 from components.gcp.foundation.secrets import Secrets, SecretsArgs
 from components.gcp.operations.notifications import Notifications, NotificationsArgs
+from components.gcp.registry import contents as registry
+from components.gcp.training import contents as training
+from components.gcp.training import pipelines, tracking
 from components.scope import PROJECT, Scope, opened
 from components.spec.environment import Environment
 from components.spec.foundation import Gcp
 from components.spec.quotas import quotas
 from components.spec.regions import GCP_REGIONS
+
+# Roles of Google's that the program grants on the project, and to whom. The deployer may grant these and no others.
+_GRANTED: Mapping[str, str] = {
+    "roles/logging.logWriter": "notebooks, pipelines, the builder of functions",
+    "roles/logging.viewAccessor": "people, on the logs of the cluster",
+    "roles/monitoring.metricWriter": "jobs, notebooks, pipelines",
+    "roles/storage.objectViewer": "the builder of functions, on its sources",
+    "roles/cloudsql.instanceUser": "the server of experiments, on its database",
+    "roles/workflows.invoker": "what starts pipelines",
+    "roles/artifactregistry.reader": "machines of the cluster",
+    "roles/container.defaultNodeServiceAccount": "machines of the cluster",
+    "roles/container.admin": "platform administrators",
+    "roles/container.clusterViewer": "everybody else",
+    "roles/containeranalysis.occurrences.editor": "whoever vouches for images",
+    **{
+        f"roles/{service}.serviceAgent": "agents of Google's services"
+        for service in (
+            "aiplatform", "artifactregistry", "cloudfunctions", "container", "eventarc", "notebooks", "pubsub", "run",
+            "workflows",
+        )
+    },
+}  # fmt: skip
 
 
 def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Environment:
@@ -64,7 +89,7 @@ def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Env
     ).outputs
     delivery = _delivery(environment, place, apis, scope, root)
     deployers = [place.impersonate, delivery.deploy if delivery else None]
-    Boundary(
+    boundary = Boundary(
         "boundary",
         BoundaryArgs(
             project=apis["iam.googleapis.com"],
@@ -73,7 +98,7 @@ def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Env
         ),
         scope=scope,
         parent=root,
-    )
+    ).outputs
     network = Network(
         "network",
         NetworkArgs(
@@ -141,6 +166,17 @@ def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Env
         scope=scope,
         parent=root,
     ).outputs
+    base = contracts.Foundation(
+        isolation=isolation,
+        keys=keys,
+        boundary=boundary,
+        network=network,
+        storage=storage,
+        secrets=secrets,
+        personas=personas,
+        delivery=delivery,
+        notifications=notifications,
+    )
     requested = Quotas(
         "quotas",
         QuotasArgs(apis=apis, needs=quotas(environment, "gcp"), contact=environment.company.owner),
@@ -149,16 +185,12 @@ def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Env
     ).outputs
     budgets = Budgets("budgets", _budgets(environment, place, apis, notifications), scope=scope, parent=root).outputs
 
+    registered = registry.build(environment, place, base, scope=scope, parent=root)
     built = contracts.Environment(
         region=place.region,
-        isolation=isolation,
-        keys=keys,
-        network=network,
-        storage=storage,
-        secrets=secrets,
-        personas=personas,
-        delivery=delivery,
-        notifications=notifications,
+        foundation=base,
+        registry=registered,
+        training=training.build(environment, place, base, registered, scope=scope, parent=root),
         quotas=requested,
         budgets=budgets,
     )
@@ -249,7 +281,10 @@ def _delivery(
     github = environment.delivery.github
     if github is None:
         return None
-    roles = [role_id(scope.names, persona, place.generation) for persona in environment.identity.personas]
+    roles = [
+        *(role_id(scope.names, persona, place.generation) for persona in environment.identity.personas),
+        *(made(scope.names, place.generation) for made in (pipelines.role_id, tracking.role_id)),
+    ]
     return Delivery(
         "delivery",
         DeliveryArgs(
@@ -258,12 +293,7 @@ def _delivery(
             repository=github.repository,
             repository_id=github.repository_id,
             environment=github.environment or environment.name,
-            # What people and the builder of functions have on the project.
-            grantable=[
-                "roles/logging.logWriter",
-                "roles/storage.objectViewer",
-                *(f"projects/{place.project}/roles/{role}" for role in roles),
-            ],
+            grantable=[*_GRANTED, *(f"projects/{place.project}/roles/{role}" for role in roles)],
             generation=place.generation,
         ),
         scope=scope,

@@ -135,17 +135,18 @@ class Capacity:
 
     @cached_property
     def pools(self) -> Mapping[str, PoolPlan]:
-        """The pools by name, in the order of the description."""
-        mine = {name: pool for name, pool in self._training.pools.items() if on(self._environment, pool) == self._cloud}
+        """The pools by name, sorted: the order of the description is nothing that a resource may depend on."""
+        found = sorted(self._training.pools.items())
+        mine = {name: pool for name, pool in found if on(self._environment, pool) == self._cloud}
         limits = ceilings(self._environment)
         return {name: self._pool(name, pool, limits[name]) for name, pool in mine.items()}
 
     @cached_property
     def queues(self) -> Mapping[str, QueuePlan]:
-        """The queues by name, in the order of the description."""
+        """The queues by name, sorted."""
         return {
             name: self._queue(name, queue)
-            for name, queue in self._training.queues.items()
+            for name, queue in sorted(self._training.queues.items())
             if queue.pools[0] in self.pools
         }
 
@@ -202,7 +203,7 @@ class Capacity:
         return QueuePlan(
             name=name,
             pools=tuple(queue.pools),
-            teams=tuple(queue.teams or self._training.teams),
+            teams=tuple(sorted(queue.teams or self._training.teams)),
             priority_classes=dict(queue.priority_classes),
             retries=queue.retries,
             timeout_hours=queue.timeout_hours,

@@ -4,10 +4,11 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from components.core.accelerators import ACCELERATORS, MACHINES, regions
+from components.core.accelerators import ACCELERATORS, MACHINES, Machine, regions, topologies
 from components.core.naming import LIMITS
 from components.spec.capacity import MIG, ceilings, kind, on, per_node, resolve, zones
 from components.spec.environment import Environment
+from components.spec.experiments import own_repository
 from components.spec.problems import Problem, one_of
 from components.spec.regions import REGIONS
 from components.spec.section import CloudName
@@ -80,6 +81,13 @@ _RULES = (
         lambda kinds, _: len(kinds) > 1 or not set(kinds) <= set(_MARKETS),
         "a compute environment of Batch has one source of machines, spot or on-demand",
         "one of them; a queue that names two pools falls back from the first to the second",
+    ),
+    _Rule(
+        "aws",
+        "batch",
+        lambda kinds, pool: "spot" in kinds and pool.interconnect == "fast",
+        "Batch runs no job over several machines on spot",
+        "on-demand, or interconnect: default",
     ),
     _Rule(
         "gcp",
@@ -167,6 +175,24 @@ def machine_types(environment: Environment, layer: Layer) -> Iterator[Problem]:
             right = f"default, or {', '.join(fabrics)}" if fabrics else "default"
             yield layer.problem((*path, "interconnect"), f"{best.type} has no fabric of its own", right)
         yield from _accelerated(layer, path, pool)
+        yield from _slices(layer, path, pool, best)
+
+
+def _slices(layer: Layer, path: Path, pool: Pool, best: Machine) -> Iterator[Problem]:
+    """TPUs are there by the slice: all of its machines, or none."""
+    wanted = pool.accelerator
+    if wanted is None or wanted.topology is None or best.fabric != "ici":
+        return
+    known = {each.topology: each for each in topologies(best.type)}
+    if wanted.topology not in known:
+        wrong = f"{best.type} has no slice {wanted.topology}"
+        yield layer.problem((*path, "accelerator", "topology"), wrong, one_of(wanted.topology, known))
+        return
+    nodes = known[wanted.topology].nodes
+    for key, count in (("min", pool.nodes.min), ("max", pool.nodes.max)):
+        if count % nodes:
+            wrong = f"a slice {wanted.topology} is {nodes} machines, and {count} are no whole number of them"
+            yield layer.problem((*path, "nodes", key), wrong, f"{count // nodes * nodes or nodes}, or another multiple")
 
 
 def _unknown(layer: Layer, path: Path, pool: Pool, cloud: CloudName, region: str) -> Iterator[Problem]:
@@ -221,6 +247,9 @@ def _accelerated(layer: Layer, path: Path, pool: Pool) -> Iterator[Problem]:
     if wanted is None:
         return
     name = ACCELERATORS[wanted.type].name
+    if pool.scheduler == "batch" and not name.startswith("nvidia"):
+        # No image type of Batch has the driver ("Ec2Configuration", imageType).
+        yield layer.problem((*path, "scheduler"), f"Batch has no image for {wanted.type}", "kubernetes")
     if (wanted.topology is not None) != name.startswith("google-tpu"):
         wrong = "only a TPU has a topology" if wanted.topology else "a TPU is asked for by its topology"
         yield layer.problem(
@@ -229,6 +258,9 @@ def _accelerated(layer: Layer, path: Path, pool: Pool) -> Iterator[Problem]:
     if wanted.sharing is None:
         return
     sharing = (*path, "accelerator", "sharing")
+    if pool.scheduler == "batch":
+        yield layer.problem(sharing, "Batch gives a job whole accelerators", "no sharing, or scheduler: kubernetes")
+        return
     if not name.startswith("nvidia"):
         yield layer.problem(sharing, f"{wanted.type} cannot be shared", "no sharing")
     elif isinstance(wanted.sharing, Mig) and name not in MIG:
@@ -339,6 +371,22 @@ def teams(environment: Environment, layer: Layer) -> Iterator[Problem]:
             yield layer.problem(path, "nobody may use it", right)
 
 
+def image(environment: Environment, layer: Layer) -> Iterator[Problem]:
+    """Images of repositories that are there, and none that moves."""
+    named: list[tuple[Path, str]] = [(("training", "image"), environment.training.image)]
+    for name, pipeline in environment.training.pipelines.items():
+        path = ("training", "pipelines", name)
+        named += [((*path, step, "image"), getattr(pipeline, step).image) for step in ("prepare", "train", "evaluate")]
+        named.append(((*path, "serving_image"), pipeline.serving_image))
+    for path, reference in named:
+        repository = own_repository(reference)
+        if repository is not None and repository not in environment.registry.images:
+            wrong = f"there is no repository {repository}"
+            yield layer.problem(path, wrong, one_of(repository, environment.registry.images))
+        if reference.endswith(":latest"):
+            yield layer.problem(path, "latest is another image tomorrow", "a tag such as 1.0.0, or a digest")
+
+
 def queues(environment: Environment, layer: Layer) -> Iterator[Problem]:
     """Queues of pools that are there, on one cloud and one scheduler, with what their pools ask of them."""
     training = environment.training
@@ -377,4 +425,4 @@ def names(environment: Environment, layer: Layer) -> Iterator[Problem]:
             )  # fmt: skip
 
 
-CHECKS = (places, machine_types, capacities, sizes, teams, queues, names)
+CHECKS = (places, machine_types, capacities, sizes, teams, image, queues, names)

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from components.spec.file_systems import FileSystem
 from components.spec.foundation import Persona
 from components.spec.section import Days, Name, Section
 
@@ -28,6 +29,7 @@ class Data(Section):
     """Data of the environment."""
 
     zones: dict[Name, Zone] = Field(min_length=1, description="Storage by zone.")
+    file_systems: dict[Name, FileSystem] = Field(default={}, description="Shared fast file systems, linked to a zone.")
     access_log_zone: Name = Field(
         default="access-logs",
         description="The zone that receives the access logs of the others, and nothing else: S3 writes them with a key of its"

@@ -74,6 +74,7 @@ class Environment(Section):
         """Days after which objects under a prefix of a zone are deleted, as the stages of the description state it."""
         stages = (
             *((kept, "checkpoints/", self.training.checkpoint_days) for kept in self.training.checkpoint_zones),
+            *((made.zone, "pipelines/", self.training.checkpoint_days) for made in self.training.pipelines.values()),
             (self.serving.capture_zone, "capture/", self.serving.capture_days),
             (self.retrieval.prompt_zone, "prompts/", self.retrieval.prompt_days),
             (self.data.access_log_zone, "access/", self.logs.retention_days),

@@ -61,7 +61,12 @@ COMMON: dict[str, Any] = {
         },
     },
     "training": {},
-    "registry": {},
+    "registry": {
+        "images": {
+            "training": {"description": "Images of training jobs."},
+            "serving": {"description": "Images that answer.", "shared": True},
+        },
+    },
     "serving": {},
     "retrieval": {},
 }
@@ -74,7 +79,7 @@ TIERS: dict[str, dict[str, Any]] = {
         "protection": {"data": "delete"},
         "data": {"replicate": False},
         "training": {"checkpoint_days": 14},
-        "registry": {"keep_versions": 2},
+        "registry": {"keep_versions": 2, "scanning": "on_push"},
         "serving": {"capture_days": 14},
         "retrieval": {"prompt_days": 14},
         "budget": {"actual_percent": [80, 100], "forecast_percent": [100]},
@@ -99,7 +104,7 @@ TIERS: dict[str, dict[str, Any]] = {
         "identity": {"session_hours": 4},
         "data": {"replicate": True},
         "training": {"checkpoint_days": 90},
-        "registry": {"keep_versions": 20},
+        "registry": {"keep_versions": 20, "signatures": "enforce"},
         "serving": {"capture_days": 365},
         "retrieval": {"prompt_days": 365},
         "budget": {"actual_percent": [50, 80, 100], "forecast_percent": [80, 100]},
@@ -133,5 +138,6 @@ MINIMUM: tuple[Minimum, ...] = (
     Minimum("prod-key-protection", ("keys", "protection_level"), lambda v: v == "hsm", "hsm"),
     Minimum("prod-key-deletion", ("keys", "deletion_days"), lambda v: v >= 30, "30"),
     Minimum("prod-log-retention", ("logs", "retention_days"), lambda v: v >= 365, "365 or more"),
+    Minimum("prod-signatures", ("registry", "signatures"), lambda v: v == "enforce", "enforce"),
     Minimum("prod-replication", ("data", "replicate"), lambda v: v is True, "true"),
 )

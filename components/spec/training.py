@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Discriminator, Field, Tag
 
+from components.spec.experiments import Pipeline, Tracking, Workbench
 from components.spec.section import CloudName, Days, Name, Section
 
 Day = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
@@ -16,7 +17,9 @@ class Window(Section):
 
     day: Day = Field(default="sunday", description="Day of the week, in UTC.")
     hour: Annotated[int, Field(ge=0, le=23)] = Field(default=3, description="Hour of the day in UTC.")
-    hours: Annotated[int, Field(ge=4, le=24)] = Field(default=6, description="How long it lasts; GKE wants 4 or more.")
+    hours: Annotated[int, Field(ge=12, le=24)] = Field(
+        default=12, description="How long it lasts; GKE wants 48 hours in any 32 days."
+    )
 
 
 class System(Section):
@@ -196,6 +199,16 @@ class Training(Section):
     pools: dict[Name, Pool] = Field(default={}, description="Machines by pool.")
     queues: dict[Name, Queue] = Field(default={}, description="Queues in front of them.")
     distributed: Distributed = Field(default=Distributed(), description="Controllers of jobs that span machines.")
+    image: Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?[:@][\w.:-]{1,128}$")] = Field(
+        default="training:1.0.0",
+        description="AWS: what jobs of Batch run unless a submission says otherwise: a repository of `registry.images` with"
+        " a tag or a digest.",
+    )
+    workbench: Workbench | None = Field(default=None, description="Managed notebooks; none where left out.")
+    tracking: Tracking | None = Field(
+        default=None, description="Where experiments are recorded; nowhere where left out."
+    )
+    pipelines: dict[Name, Pipeline] = Field(default={}, description="Pipelines that train, and register what is good.")
 
     @property
     def checkpoint_zones(self) -> frozenset[str]:

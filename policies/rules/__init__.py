@@ -1,6 +1,7 @@
 """The rules, a file for each concern. Importing this package declares them all."""
 
 from policies.rules import (
+    clusters,
     cost,
     documents,
     encryption,
@@ -8,15 +9,24 @@ from policies.rules import (
     functions,
     identity,
     isolation,
+    jobs,
     network,
+    notebooks,
     operations,
+    pipelines,
+    pools,
     protection,
+    queues,
+    registry,
     secrets,
     storage,
     tagging,
+    tenants,
+    workloads,
 )
 
 __all__ = [
+    "clusters",
     "cost",
     "documents",
     "encryption",
@@ -24,10 +34,18 @@ __all__ = [
     "functions",
     "identity",
     "isolation",
+    "jobs",
     "network",
+    "notebooks",
     "operations",
+    "pipelines",
+    "pools",
     "protection",
+    "queues",
+    "registry",
     "secrets",
     "storage",
     "tagging",
+    "tenants",
+    "workloads",
 ]

@@ -1,5 +1,8 @@
 """What an environment may cost, and what would cost without end."""
 
+import re
+from collections.abc import Mapping
+
 from policies.context import mapping, maps, uses
 from policies.model import Graph, Resource
 from policies.rule import Found, graph_rule, resource_rule
@@ -8,10 +11,18 @@ AWS_BUDGET = "aws:budgets/budget:Budget"
 GCP_BUDGET = "gcp:billing/budget:Budget"
 LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup"
 
-# What scales by itself, and where its ceiling stands.
-_CEILINGS = {
-    "gcp:cloudfunctionsv2/function:Function": "serviceConfig.maxInstanceCount",
-    "gcp:cloudrunv2/service:Service": "template.scaling.maxInstanceCount",
+CLUSTER = "gcp:container/cluster:Cluster"
+
+# What scales by itself, and where its ceiling stands: at one of these paths. A map holds one for each thing that it bounds.
+_CEILINGS: Mapping[str, tuple[str, ...]] = {
+    "aws:autoscaling/group:Group": ("maxSize",),
+    "aws:batch/computeEnvironment:ComputeEnvironment": ("computeResources.maxVcpus",),
+    "aws:eks/nodeGroup:NodeGroup": ("scalingConfig.maxSize",),
+    "gcp:cloudfunctionsv2/function:Function": ("serviceConfig.maxInstanceCount",),
+    "gcp:cloudrunv2/service:Service": ("template.scaling.maxInstanceCount",),
+    "gcp:container/nodePool:NodePool": ("autoscaling.totalMaxNodeCount", "autoscaling.maxNodeCount", "nodeCount"),
+    "kubernetes:autoscaling/v2:HorizontalPodAutoscaler": ("spec.maxReplicas",),
+    "kubernetes:karpenter.sh/v1:NodePool": ("spec.limits",),
 }
 
 
@@ -85,14 +96,27 @@ def log_retention(resource: Resource, graph: Graph) -> Found:  # noqa: ARG001
 @resource_rule(
     "scale-ceiling",
     title="Nothing scales without a ceiling",
-    types=tuple(_CEILINGS),
+    types=(*_CEILINGS, CLUSTER),
     severity="medium",
-    why="Without a ceiling, a flood of requests is a flood of cost.",
-    remedy="max_instance_count.",
+    why="Without a ceiling a flood of requests, or one wrong number in a job, is a flood of cost.",
+    remedy="max_instance_count; nodes.max of a pool.",
     controls={"soc2": ("CC7.2",), "iso-27001": ("A.8.6",)},
 )
 def scale_ceiling(resource: Resource, graph: Graph) -> Found:  # noqa: ARG001
-    """Missing, zero or unknown is no ceiling."""
-    most = resource.get(_CEILINGS[resource.type], 0)
-    if not isinstance(most, int | float) or most <= 0:
+    """Missing, zero or unknown is no ceiling. A cluster of GKE has one where it makes pools by itself."""
+    if resource.type == CLUSTER:
+        if resource.get("clusterAutoscaling.enabled") is True and not resource.get("clusterAutoscaling.resourceLimits"):
+            yield "it makes pools by itself, as many as it likes"
+        return
+    given = [resource.get(path) for path in _CEILINGS[resource.type]]
+    values = [each for value in given for each in (value.values() if isinstance(value, Mapping) else [value])]
+    if not any((_number(value) or 0) > 0 for value in values):
         yield "it has no ceiling"
+
+
+def _number(value: object) -> float | None:
+    """A number, also one with a unit (`64Gi`): that there is one is what counts."""
+    if isinstance(value, int | float):
+        return float(value)
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)[A-Za-z]{0,2}", value) if isinstance(value, str) else None
+    return float(found[1]) if found else None

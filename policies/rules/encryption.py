@@ -1,7 +1,7 @@
 """Keys, and what has to be encrypted with them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from policies.context import is_prod, items, resolve
 from policies.documents import statements
@@ -18,21 +18,49 @@ BUCKET = "aws:s3/bucket:Bucket"
 BUCKET_ENCRYPTION = "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
 BUCKET_LOGGING = "aws:s3/bucketLogging:BucketLogging"
 
-# What must name a key of ours, and where it does. A list is entered at every item.
-KEY_PATHS: Mapping[str, tuple[str, ...]] = {
+STORAGE_CLASS = "kubernetes:storage.k8s.io/v1:StorageClass"
+_DISKS = {"ebs.csi.aws.com", "pd.csi.storage.gke.io"}
+"""What makes disks of a cluster; other classes are of file systems that have a key of their own."""
+
+# What must name a key of ours, and where it does: at each of these paths, or at one of several. A list is entered at every item.
+Path = str | tuple[str, ...]
+KEY_PATHS: Mapping[str, tuple[Path, ...]] = {
     "aws:cloudwatch/logGroup:LogGroup": ("kmsKeyId",),
+    "aws:ebs/volume:Volume": ("kmsKeyId",),
+    "aws:ec2/launchTemplate:LaunchTemplate": ("blockDeviceMappings.*.ebs.kmsKeyId",),
+    "aws:ecr/repository:Repository": ("encryptionConfigurations.*.kmsKey",),
+    "aws:ecr/repositoryCreationTemplate:RepositoryCreationTemplate": ("encryptionConfigurations.*.kmsKey",),
+    "aws:efs/fileSystem:FileSystem": ("kmsKeyId",),
+    "aws:eks/cluster:Cluster": ("encryptionConfig.provider.keyArn",),
+    "aws:fsx/lustreFileSystem:LustreFileSystem": ("kmsKeyId",),
+    "aws:fsx/openZfsFileSystem:OpenZfsFileSystem": ("kmsKeyId",),
+    "aws:sagemaker/domain:Domain": ("kmsKeyId",),
+    "aws:sagemaker/notebookInstance:NotebookInstance": ("kmsKeyId",),
     "aws:sns/topic:Topic": ("kmsMasterKeyId",),
     "aws:sqs/queue:Queue": ("kmsMasterKeyId",),
     "aws:secretsmanager/secret:Secret": ("kmsKeyId",),
     BUCKET_ENCRYPTION: ("rules.*.applyServerSideEncryptionByDefault.kmsMasterKeyId",),
     "gcp:artifactregistry/repository:Repository": ("kmsKeyName",),
     "gcp:bigquery/dataset:Dataset": ("defaultEncryptionConfiguration.kmsKeyName",),
+    "gcp:colab/runtimeTemplate:RuntimeTemplate": ("encryptionSpec.kmsKeyName",),
+    "gcp:container/cluster:Cluster": ("databaseEncryption.keyName", "nodeConfig.bootDiskKmsKey"),
+    "gcp:container/nodePool:NodePool": ("nodeConfig.bootDiskKmsKey",),
+    "gcp:filestore/instance:Instance": ("kmsKeyName",),
+    "gcp:lustre/instance:Instance": ("kmsKey",),
     "gcp:pubsub/topic:Topic": ("kmsKeyName",),
     "gcp:secretmanager/secret:Secret": (
-        "replication.auto.customerManagedEncryption.kmsKeyName",
-        "replication.userManaged.replicas.*.customerManagedEncryption.kmsKeyName",
+        (
+            "replication.auto.customerManagedEncryption.kmsKeyName",
+            "replication.userManaged.replicas.*.customerManagedEncryption.kmsKeyName",
+        ),
     ),
     "gcp:storage/bucket:Bucket": ("encryption.defaultKmsKeyName",),
+    "gcp:vertex/aiMetadataStore:AiMetadataStore": ("encryptionSpec.kmsKeyName",),
+    "gcp:vertex/aiTensorboard:AiTensorboard": ("encryptionSpec.kmsKeyName",),
+    "gcp:workbench/instance:Instance": ("gceSetup.bootDisk.kmsKey", "gceSetup.dataDisks.*.kmsKey"),
+    "gcp:workflows/workflow:Workflow": ("cryptoKeyName",),
+    "kubernetes:karpenter.k8s.aws/v1:EC2NodeClass": ("spec.blockDeviceMappings.*.ebs.kmsKeyID",),
+    STORAGE_CLASS: (("parameters.kmsKeyId", "parameters.disk-encryption-kms-key"),),
 }
 
 # The full name of a key on either cloud. An alias of AWS's own (`alias/aws/sns`) is none of ours.
@@ -63,6 +91,15 @@ def _values(value: object, path: list[str]) -> list[object]:
     return _values(value.get(path[0]), path[1:])
 
 
+def _named(resource: Resource, path: Path) -> Iterator[tuple[str, object]]:
+    """What stands at a path; of several, at those that are used."""
+    either = (path,) if isinstance(path, str) else path
+    found = {each: _values(resource.inputs, each.split(".")) for each in either}
+    used = [each for each in either if any(value is not None for value in found[each])]
+    for each in used or either[:1]:
+        yield from ((each, value) for value in found[each])
+
+
 def is_own_key(value: object, resource: Resource, path: str, graph: Graph) -> bool:
     """Whether a value names a customer-managed key: by its name, or as the output of one."""
     if not isinstance(value, str) or not value:
@@ -84,7 +121,8 @@ def is_own_key(value: object, resource: Resource, path: str, graph: Graph) -> bo
     why="With a key of the provider's nobody can say who may decrypt, take that right away, or prove that data is gone.",
     remedy="Give it the key of its domain: data, models, logs, secrets or compute.",
     controls={
-        "aws-fsbp": ("S3.17", "SNS.1", "SQS.1"),
+        "aws-fsbp": ("EC2.181", "EFS.1", "S3.17", "SNS.1", "SQS.1"),
+        "cis-gke": ("5.9.1", "5.9.2"),
         "soc2": ("CC6.1",),
         "iso-27001": ("A.8.24",),
         "gdpr": ("32",),
@@ -100,22 +138,27 @@ def encryption_own_key(resource: Resource, graph: Graph) -> Found:
         return
     if resource.type == BUCKET_ENCRYPTION and _receives_access_logs(resource, graph):
         return
-    found = [(path, value) for path in KEY_PATHS[resource.type] for value in _values(resource.inputs, path.split("."))]
-    if not found:
-        yield "it names no key"
-    for path, value in found:
-        if is_own_key(value, resource, path, graph):
-            continue
-        if value is None:
-            yield f"{path} names no key"
-        elif is_unknown(value):
-            yield f"{path} comes from {value}, which is no key"
-        else:
-            yield f"{path} is {value}, which is no key of the environment"
+    if resource.type == STORAGE_CLASS and str(resource.get("provisioner")) not in _DISKS:
+        return
+    for wanted in KEY_PATHS[resource.type]:
+        found = list(_named(resource, wanted))
+        if not found:
+            yield "it names no key" if len(KEY_PATHS[resource.type]) == 1 else f"{wanted} names no key"
+        for path, value in found:
+            if not is_own_key(value, resource, path, graph):
+                yield _no_key(path, value)
     if resource.type == BUCKET_ENCRYPTION:
         for value in _values(resource.inputs, ["rules", "*", "applyServerSideEncryptionByDefault", "sseAlgorithm"]):
-            if value not in {"aws:kms", "aws:kms:dsse"}:
+            if str(value) not in {"aws:kms", "aws:kms:dsse"}:
                 yield f"the algorithm is {value}, not aws:kms"
+
+
+def _no_key(path: str, value: object) -> str:
+    if value is None:
+        return f"{path} names no key"
+    if is_unknown(value):
+        return f"{path} comes from {value}, which is no key"
+    return f"{path} is {value}, which is no key of the environment"
 
 
 def _receives_access_logs(encryption: Resource, graph: Graph) -> bool:

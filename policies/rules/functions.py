@@ -62,7 +62,7 @@ def function_private(resource: Resource, graph: Graph) -> Found:  # noqa: ARG001
     if resource.type == FUNCTION_URL and resource.get("authorizationType") != "AWS_IAM":
         yield "its URL asks nobody who he is"
     if resource.type == GCP_FUNCTION:
-        ingress = resource.get("serviceConfig.ingressSettings", "ALLOW_ALL")
+        ingress = str(resource.get("serviceConfig.ingressSettings", "ALLOW_ALL"))
         if ingress not in {"ALLOW_INTERNAL_ONLY", "ALLOW_INTERNAL_AND_GCLB"}:
             yield f"its ingress is {ingress}"
 

@@ -99,6 +99,11 @@ _NAMES_SOURCE = (
 # iam:PassRole.
 _WITHOUT_SOURCE = {"ec2.amazonaws.com", "s3.amazonaws.com"}
 
+# EventBridge says for which rule it acts when it writes to a log group, and not yet when it makes the stream, which alone gives
+# nobody anything (aws-samples/serverless-patterns, pull request 618; hashicorp/terraform-provider-aws, issue 26628).
+_EVENTS = {"events.amazonaws.com", "delivery.logs.amazonaws.com"}
+_EMPTY = ("logs:CreateLogStream",)
+
 # Google's own identity of a service, and ARNs that leave no identity or key out.
 _SERVICE_AGENT = re.compile(r"serviceAccount:(service-\d+@|\d+@cloudservices|\$\{urn:[^}]*serviceIdentity:)")
 _EVERY_IDENTITY = re.compile(r"arn:aws[\w-]*:iam::[^:]*:(role|user|policy|\*)(/\*)?")
@@ -327,6 +332,8 @@ def identity_source_named(resource: Resource, graph: Graph) -> Found:
             services = {value for kind, value in statement.principals if kind == "Service"}
             if document.kind == "trust":
                 services -= _WITHOUT_SOURCE
+            if statement.actions == _EMPTY and not statement.everywhere:
+                services -= _EVENTS
             demands = statement.demands_if_stated if document.kind == "trust" else statement.demands
             if statement.allows and services and not demands(*_NAMES_SOURCE):
                 yield f"{', '.join(sorted(services))} may act for any account (statement {statement.label})"

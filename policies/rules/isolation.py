@@ -6,12 +6,15 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 
 from components.spec.regions import REGIONS, Region
-from policies.context import AWS_PROVIDER, GCP_PROVIDER, items, providers, setting
+from policies.context import AWS_PROVIDER, GCP_PROVIDER, items, mapping, maps, providers, setting
 from policies.model import REFERENCE, Graph, Resource, texts
+from policies.pods import CLUSTERS
 from policies.rule import EVERY, Found, Violation, graph_rule, resource_rule
 from policies.stateful import HOLDS_DATA
 
 _CLOUDS = {"aws": AWS_PROVIDER, "gcp": GCP_PROVIDER}
+KUBERNETES_PROVIDER = "pulumi:providers:kubernetes"
+_KUBE_CREDENTIALS = {"auth-provider", "client-certificate-data", "client-key-data", "password", "token"}
 _CREDENTIAL_SETTINGS = ("accessKey", "secretKey", "token", "credentials", "accessToken", "profile")
 
 
@@ -31,8 +34,8 @@ def _cloud(resource: Resource) -> str:
     controls={"soc2": ("CC8.1",), "iso-27001": ("A.8.31",)},
 )
 def isolation_explicit_provider(resource: Resource, graph: Graph) -> Found:  # noqa: ARG001
-    """Of what a cloud makes; the engine names a default provider `default` or `default_<version>`."""
-    if resource.custom and _cloud(resource):
+    """Of what a cloud or a cluster makes; the engine names a default provider `default` or `default_<version>`."""
+    if resource.custom and (_cloud(resource) or resource.type.startswith("kubernetes:")):
         name = resource.provider.rpartition("::")[2] if resource.provider else ""
         if not resource.provider:
             yield "it has no explicit provider"
@@ -60,6 +63,34 @@ def isolation_provider_pinned(resource: Resource, graph: Graph) -> Found:  # noq
     for name in _CREDENTIAL_SETTINGS:
         if setting(resource, name):
             yield f"it carries a credential: {name}"
+
+
+@resource_rule(
+    "isolation-cluster-pinned",
+    title="A provider speaks to the environment's own cluster, as whoever deploys",
+    types=(KUBERNETES_PROVIDER,),
+    severity="critical",
+    why="Without a kubeconfig of its own it speaks to the cluster that the caller used last; a token in it stays in the state.",
+    remedy="kubeconfig made from the cluster's outputs with an exec plug-in, and cluster_identifier.",
+    controls={"soc2": ("CC6.1", "CC8.1"), "iso-27001": ("A.8.31", "A.5.17")},
+)
+def isolation_cluster_pinned(resource: Resource, graph: Graph) -> Found:
+    """A kubeconfig that names this program's cluster and holds no credential; an identifier, or a change replaces everything."""
+    linked = [graph.resources[urn].type for urn in resource.links("kubeconfig") if urn in graph.resources]
+    if not resource.get("kubeconfig"):
+        yield "it speaks to whatever cluster the caller used last"
+    elif not any(type_ in CLUSTERS for type_ in linked):
+        yield "its cluster is not one that this program makes"
+    for user in maps(setting(resource, "kubeconfig").get("users")) if _is_kubeconfig(resource) else ():
+        held = sorted(mapping(user.get("user")).keys() & _KUBE_CREDENTIALS)
+        if held:
+            yield f"it carries a credential: {', '.join(held)}"
+    if not resource.get("clusterIdentifier"):
+        yield "nothing says which cluster it is, so a new kubeconfig replaces all that is in it"
+
+
+def _is_kubeconfig(provider: Resource) -> bool:
+    return isinstance(setting(provider, "kubeconfig"), Mapping)
 
 
 # Places of Google Cloud that hold several regions, beside the bucket locations in the table of regions (Cloud KMS locations).

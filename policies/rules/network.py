@@ -18,6 +18,8 @@ SUBNET = "aws:ec2/subnet:Subnet"
 EIP = "aws:ec2/eip:Eip"
 NAT_GATEWAY = "aws:ec2/natGateway:NatGateway"
 INSTANCE = "aws:ec2/instance:Instance"
+LAUNCH_TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
+NODE_CLASS = "kubernetes:karpenter.k8s.aws/v1:EC2NodeClass"
 DEFAULT_SECURITY_GROUP = "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup"
 FLOW_LOG = "aws:ec2/flowLog:FlowLog"
 VPC_ENDPOINT = "aws:ec2/vpcEndpoint:VpcEndpoint"
@@ -233,7 +235,7 @@ def network_flow_logs(resource: Resource, graph: Graph) -> Found:
         logs = graph.linked(resource.urn, FLOW_LOG, "vpcId")
         if not logs:
             yield Violation("no flow log covers it", enforcement=enforcement)
-        elif all(log.get("trafficType") in {"ACCEPT", "REJECT"} for log in logs):
+        elif all(str(log.get("trafficType")) in {"ACCEPT", "REJECT"} for log in logs):
             yield Violation("its flow log leaves out part of the traffic", enforcement=enforcement)
     elif str(resource.get("purpose")) not in _WITHOUT_MACHINES and not resource.get("logConfig"):
         yield Violation("it keeps no flow log", enforcement=enforcement)
@@ -242,13 +244,14 @@ def network_flow_logs(resource: Resource, graph: Graph) -> Found:
 @resource_rule(
     "network-no-public-address",
     title="No workload has a public address",
-    types=(SUBNET, EIP, INSTANCE, GCP_INSTANCE),
+    types=(SUBNET, EIP, INSTANCE, LAUNCH_TEMPLATE, NODE_CLASS, GCP_INSTANCE),
     severity="high",
     why="A public address makes every mistake in a firewall reachable.",
     remedy="Private subnets and NAT; an Elastic IP only for a NAT gateway.",
     controls={
         "cis-gcp": ("4.9",),
-        "aws-fsbp": ("EC2.9", "EC2.15"),
+        "aws-fsbp": ("EC2.9", "EC2.15", "EC2.25"),
+        "cis-eks": ("5.4.3",),
         "soc2": ("CC6.6",),
         "iso-27001": ("A.8.20",),
     },
@@ -263,6 +266,12 @@ def network_no_public_address(resource: Resource, graph: Graph) -> Found:
             yield "no NAT gateway uses this public address"
     if resource.type == INSTANCE and resource.get("associatePublicIpAddress", False) is not False:
         yield "the machine has a public address"
+    if resource.type == LAUNCH_TEMPLATE:
+        for interface in maps(resource.get("networkInterfaces")):
+            if str(interface.get("associatePublicIpAddress", False)).lower() != "false":
+                yield "its machines have public addresses"
+    if resource.type == NODE_CLASS and resource.get("spec.associatePublicIPAddress", False) is not False:
+        yield "its machines have public addresses"
     if resource.type == GCP_INSTANCE:
         for interface in maps(resource.get("networkInterfaces")):
             if interface.get("accessConfigs") or interface.get("ipv6AccessConfigs"):

@@ -18,6 +18,7 @@ _SENDS_DEAD_LETTERS = (
     ("aws:lambda/functionEventInvokeConfig:FunctionEventInvokeConfig", "destinationConfig"),
     ("aws:sns/topicSubscription:TopicSubscription", "redrivePolicy"),
     ("aws:cloudwatch/eventTarget:EventTarget", "deadLetterConfig"),
+    ("aws:scheduler/schedule:Schedule", "target"),
 )
 
 

@@ -171,7 +171,7 @@ def bucket_lifecycle(resource: Resource, graph: Graph) -> Found:
     """Broken uploads, and old versions where there are any."""
     if resource.type == GCP_BUCKET:
         rules = maps(resource.get("lifecycleRules"))
-        types = {mapping(rule.get("action")).get("type") for rule in rules}
+        types = {str(mapping(rule.get("action")).get("type")) for rule in rules}
         old = any(mapping(rule.get("condition")).keys() & _OLD_VERSIONS for rule in rules)
         aborts, versioned = "AbortIncompleteMultipartUpload" in types, resource.get("versioning.enabled") is True
     else:

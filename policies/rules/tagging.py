@@ -25,7 +25,7 @@ def tags_common(resource: Resource, graph: Graph) -> Found:
     missing = [key for key in REQUIRED if not tags.get(key)]
     if missing:
         yield f"not on everything: {', '.join(missing)}"
-    if tags.get("environment") not in {None, graph.stack}:
+    if "environment" in tags and tags["environment"] != graph.stack:
         yield f"the environment is called {tags['environment']}, not {graph.stack}"
 
 

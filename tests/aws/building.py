@@ -67,7 +67,8 @@ def documents(graph: Graph) -> Iterator[tuple[Resource, str, list[dict[str, Any]
     for resource in graph.resources.values():
         for path in ("policy", "assumeRolePolicy"):
             text = resource.inputs.get(path)
-            if resource.type.startswith("aws:") and isinstance(text, str):
+            # What ECR calls a policy of a life cycle is none.
+            if resource.type.startswith("aws:") and isinstance(text, str) and '"Statement"' in text:
                 yield resource, path, json.loads(text)["Statement"]
 
 

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from components.aws.foundation.network import services
 from policies.model import Graph
 from tests.aws.building import build, kind, one, statements, upstream, waits_for
 from tests.conftest import AWS
@@ -83,26 +85,60 @@ def test_data_subnets_have_no_way_out(graphs: Graphs, stack: str) -> None:
     assert {r["cidrBlock"] for r in (*acl.get("ingress"), *acl.get("egress"))} == {whole}
 
 
+CLOSED = {"secretsmanager", "kms", "logs", "monitoring", "sns", "sqs", "sts", "xray"}
+# What machines of a cluster cannot do without ("Private cluster requirements"); every environment of the repository has one.
+CLUSTER = {"ec2", "ecr.api", "ecr.dkr", "eks", "eks-auth", "ssm"}
+
+
+def interfaces(graph: Graph) -> set[str]:
+    """Services with an interface endpoint, of which each has one."""
+    found = [r for r in kind(graph, "VpcEndpoint") if r.get("vpcEndpointType") == "Interface"]
+    names = {r.get("serviceName").removeprefix("com.amazonaws.us-west-2.") for r in found}
+    assert len(found) == len(names)
+    # "Amazon VPC quotas": 50 interface endpoints a VPC.
+    assert len(found) <= 50
+    return names
+
+
+@pytest.mark.parametrize("network", [{"egress": "deny"}, {"nat": "none"}])
+def test_whoever_cannot_go_out_finds_all_services_inside(project: Path, network: dict[str, object]) -> None:
+    assert interfaces(build(project, {"network": network})) >= CLOSED | CLUSTER
+
+
 @pytest.mark.parametrize(
     ("network", "found"),
     [
         ({}, {"secretsmanager"}),
-        ({"egress": "deny"}, {"secretsmanager", "kms", "logs", "monitoring", "sns", "sqs", "sts", "xray"}),
-        ({"nat": "none"}, {"secretsmanager", "kms", "logs", "monitoring", "sns", "sqs", "sts", "xray"}),
         ({"private_services": ["sts", "sts", "logs"]}, {"sts", "logs"}),
         ({"private_services": []}, set()),
     ],
 )
 def test_interface_endpoints(project: Path, network: dict[str, object], found: set[str]) -> None:
     graph = build(project, {"network": network})
-    interfaces = [r for r in kind(graph, "VpcEndpoint") if r.get("vpcEndpointType") == "Interface"]
-    assert {r.get("serviceName").removeprefix("com.amazonaws.us-west-2.") for r in interfaces} == found
-    assert len(interfaces) == len(found)
+    assert interfaces(graph) == found
     groups = [r for r in kind(graph, "SecurityGroup") if r.name == "network-endpoints"]
     assert len(groups) == bool(found)
     # Rotation finds Secrets Manager inside the network, or has to go out for it.
     reach = one(graph, "SecurityGroupEgressRule", "secrets-rotation-https").get("cidrIpv4")
     assert reach == ("10.16.0.0/16" if "secretsmanager" in found else "0.0.0.0/0")
+
+
+@pytest.mark.parametrize(
+    ("features", "more"),
+    [
+        ([], set()),
+        (["cluster"], CLUSTER),
+        (["batch"], {"ec2", "ecr.api", "ecr.dkr", "ecs", "ecs-agent", "ecs-telemetry"}),
+        (["notebooks"], {"sagemaker.api", "sagemaker.runtime"}),
+        (["batch", "cluster"], {*CLUSTER, "ecs", "ecs-agent", "ecs-telemetry"}),
+    ],
+)
+def test_a_closed_network_has_endpoints_for_what_is_in_it(features: list[Any], more: set[str]) -> None:
+    for nat, egress in (("single", "deny"), ("none", "open")):
+        found = services(nat=nat, egress=egress, features=features, wanted=None)
+        assert set(found) == CLOSED | more
+        assert len(found) == len(set(found))
+    assert services(nat="single", egress="open", features=features, wanted=None) == ("secretsmanager",)
 
 
 @pytest.mark.parametrize(
@@ -113,10 +149,19 @@ def test_endpoints_let_only_our_own_through(project: Path, organization: str | N
     graph = build(project, {"cloud": {"aws": aws}})
     kind_, value = own
     for endpoint in kind(graph, "VpcEndpoint"):
-        [statement] = statements(endpoint)
+        statement, *others = statements(endpoint)
         principal = {f"aws:Principal{kind_}": value}
         resource = {f"aws:Resource{kind_}": value} if endpoint.get("vpcEndpointType") == "Gateway" else {}
         assert statement["Condition"] == {"StringEquals": principal | resource}
+        assert bool(others) == (endpoint.name == "network-endpoint-s3")
+
+
+def test_layers_of_images_can_be_read_and_nothing_else_of_strangers(graphs: Graphs) -> None:
+    """Without it every pull in a closed network fails after its manifest."""
+    [_, layers] = statements(one(graphs("prod"), "VpcEndpoint", "network-endpoint-s3"))
+    assert layers["Action"] == ["s3:GetObject"]
+    assert layers["Resource"] == ["arn:aws:s3:::prod-us-west-2-starport-layer-bucket/*"]
+    assert "Condition" not in layers
 
 
 @pytest.mark.parametrize("stack", AWS)
@@ -132,7 +177,15 @@ def test_defaults_are_empty(graphs: Graphs, stack: str) -> None:
 def test_nothing_comes_in(graphs: Graphs, stack: str) -> None:
     graph = graphs(stack)
     whole = one(graph, "Vpc", "network-vpc").get("cidrBlock")
-    assert {r.get("cidrIpv4") for r in kind(graph, "SecurityGroupIngressRule")} == {whole}
+    groups = {r.urn for r in kind(graph, "SecurityGroup")}
+    for rule in kind(graph, "SecurityGroupIngressRule"):
+        assert not rule.get("cidrIpv6")
+        assert not rule.get("prefixListId")
+        # From the network itself, or from machines that have a group of ours.
+        if rule.get("cidrIpv4"):
+            assert rule.get("cidrIpv4") == whole
+        else:
+            assert rule.links("referencedSecurityGroupId") & groups, rule.name
 
 
 @pytest.mark.parametrize(("stack", "days"), [("dev", 30), ("staging", 90), ("prod", 400)])
@@ -165,7 +218,7 @@ def test_who_uses_a_workload_subnet_finds_a_way_and_a_record(graphs: Graphs, sta
         *[r for r in kind(graph, "RouteTableAssociation") if "private" in r.name],
         *[r for r in kind(graph, "Route") if "private" in r.name],
         *kind(graph, "FlowLog"),
-        *kind(graph, "SecurityGroupIngressRule"),
+        *[r for r in kind(graph, "SecurityGroupIngressRule") if r.name.startswith(("network-", "secrets-"))],
     ]
     assert waits_for(graph, function, *needed)
     assert not upstream(graph, one(graph, "FlowLog", "network-flow-log")) & {function.urn}

@@ -6,10 +6,9 @@ from importlib import import_module
 import pytest
 
 from tests.conftest import ROOT
+from tests.house.test_layout import CONTENTS
 
-FILES = [
-    path for path in (ROOT / "components" / "gcp").rglob("*.py") if path.name not in {"__init__.py", "environment.py"}
-]
+FILES = [path for path in (ROOT / "components" / "gcp").rglob("*.py") if path.name not in {"__init__.py", *CONTENTS}]
 CORE = ["google", "calendar", "permissions"]
 MODULES = sorted(".".join(path.relative_to(ROOT).with_suffix("").parts) for path in FILES)
 

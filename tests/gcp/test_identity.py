@@ -1,13 +1,15 @@
 """People, workloads and the continuous integration: who may do what."""
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from policies.model import Graph, Resource
-from tests.conftest import GCP
+from tests.conftest import GCP, ROOT
 from tests.gcp.building import before, build, kind, one, said
 
 Graphs = Callable[..., Graph]
@@ -38,16 +40,20 @@ def test_data_is_granted_where_it_lies_and_as_the_description_says(graphs: Graph
     graph = graphs(stack)
     name = f"acme-ai-{stack}"
     read, write = "roles/storage.objectViewer", "roles/storage.objectUser"
-    assert grants(graph, GROUPS["data-scientist"]) == {
-        ("own", "project"), (read, f"{name}-curated"), (write, f"{name}-features"), (write, f"{name}-artifacts"),
+    # To find the cluster; what is in it, roles in it say. The logs of its jobs.
+    common = {
+        ("own", "project"),
+        ("roles/container.clusterViewer", "project"),
+        ("roles/logging.viewAccessor", "project"),
+    }
+    assert grants(graph, GROUPS["data-scientist"]) == common | {
+        (read, f"{name}-curated"), (write, f"{name}-features"), (write, f"{name}-artifacts"),
         (read, f"{name}-models"),
     }  # fmt: skip
-    assert grants(graph, GROUPS["auditor"]) == {
-        ("own", "project"),
-        (read, f"{name}-logs"),
-        (read, f"{name}-access-logs"),
-    }
-    assert grants(graph, GROUPS["platform-admin"]) == {("own", "project")}
+    assert grants(graph, GROUPS["auditor"]) == common | {(read, f"{name}-logs"), (read, f"{name}-access-logs")}
+    assert grants(graph, GROUPS["platform-admin"]) == {
+        ("own", "project"), ("roles/container.admin", "project"), ("roles/logging.viewAccessor", "project")
+    }  # fmt: skip
     engineer = grants(graph, GROUPS["ml-engineer"])
     assert (read, f"{name}-raw") in engineer
     assert ("roles/secretmanager.secretAccessor", "secrets-model-hub#id}") in engineer
@@ -72,8 +78,36 @@ def test_only_the_auditor_sees_private_logs_and_changes_nothing(graphs: Graphs):
     }
     assert [p for p in PERSONAS if "logging.privateLogEntries.list" in roles[p]] == ["auditor"]
     verbs = {permission.rpartition(".")[2] for permission in roles["auditor"]}
-    assert not verbs & {"create", "update", "delete", "add", "destroy", "disable", "enable"}
+    assert not verbs & {
+        "create", "update", "delete", "add", "destroy", "disable", "enable", "cancel", "pause", "stop", "downloadArtifacts"
+    }  # fmt: skip
     assert "secretmanager.versions.add" in roles["platform-admin"]
+
+
+def test_who_trains_starts_pipelines_and_writes_to_no_repository_by_his_role(graphs: Graphs):
+    """Whoever could write to every repository could approve a model."""
+    roles = {
+        p: set(one(graphs("prod-gcp"), "projects/IAMCustomRole", f"personas-{p}").get("permissions")) for p in PERSONAS
+    }
+    assert [p for p in PERSONAS if "workflows.executions.create" in roles[p]] == ["ml-engineer"]
+    pulls = [p for p in PERSONAS if "artifactregistry.repositories.downloadArtifacts" in roles[p]]
+    assert pulls == ["data-scientist", "ml-engineer"]
+    assert not [p for p in PERSONAS if "artifactregistry.repositories.uploadArtifacts" in roles[p]]
+    for persona in pulls:
+        assert {"workflows.executions.get", "container.clusters.get", "aiplatform.customJobs.get"} <= roles[persona]
+
+
+@pytest.mark.parametrize("stack", GCP)
+def test_people_read_the_logs_of_the_cluster_and_no_others_by_their_views(graphs: Graphs, stack: str):
+    """On all views somebody would read who read what, which is the auditor's."""
+    graph = graphs(stack)
+    (bucket,) = kind(graph, "logging/ProjectBucketConfig")
+    project, where = graph.outputs["gcp"]["account"], bucket.get("location")
+    views = f"projects/{project}/locations/{where}/buckets/{bucket.get('bucketId')}/views/"
+    for persona in PERSONAS:
+        grant = one(graph, "projects/IAMMember", f"personas-{persona}-logs")
+        assert grant.get("role") == "roles/logging.viewAccessor"
+        assert grant.get("condition.expression") == f"resource.name.startsWith('{views}')"
 
 
 def test_a_persona_without_a_group_has_a_role_that_nobody_holds(project: Path):
@@ -170,21 +204,150 @@ def test_a_preview_reads_how_things_are_and_no_data(graphs: Graphs):
     }
 
 
-def test_the_deployer_grants_no_role_that_makes_anybody_a_deployer(graphs: Graphs):
-    graph = graphs("prod-gcp")
-    held = {r.get("role"): r for r in of(graph, "deploy")}
-    granting = held.pop("roles/resourcemanager.projectIamAdmin")
-    expression = granting.get("condition.expression")
-    assert expression.startswith("api.getAttribute('iam.googleapis.com/modifiedGrantsByRole', []).hasOnly([")
-    grantable = set(expression.split("'")[3::2])
-    assert grantable == {
-        "roles/logging.logWriter",
-        "roles/storage.objectViewer",
-        *(f"projects/acme-ai-prod/roles/acme_ai_prod_gcp_{p.replace('-', '_')}" for p in PERSONAS),
-    }
-    assert not grantable & set(held)
-    assert len(grantable) <= 10
+# What the deployer holds for each type of resource; None is given by hand, to whom it belongs.
+NEEDS: dict[str, str | None] = {
+    "accesscontextmanager/ServicePerimeter": None,
+    "artifactregistry/Repository": "artifactregistry.admin",
+    "artifactregistry/RepositoryIamMember": "artifactregistry.admin",
+    "billing/Budget": None,
+    "binaryauthorization/Attestor": "binaryauthorization.attestorsAdmin",
+    "binaryauthorization/AttestorIamMember": "binaryauthorization.attestorsAdmin",
+    "binaryauthorization/Policy": "binaryauthorization.policyEditor",
+    "cloudfunctionsv2/Function": "cloudfunctions.admin",
+    "cloudquota/SQuotaPreference": "cloudquotas.admin",
+    "cloudrunv2/ServiceIamMember": "run.admin",
+    "cloudscheduler/Job": "cloudscheduler.admin",
+    "colab/RuntimeTemplate": "aiplatform.admin",
+    "colab/RuntimeTemplateIamMember": "aiplatform.admin",
+    "compute/GlobalAddress": "compute.networkAdmin",
+    "compute/Network": "compute.networkAdmin",
+    "compute/NetworkFirewallPolicy": "compute.securityAdmin",
+    "compute/NetworkFirewallPolicyAssociation": "compute.securityAdmin",
+    "compute/NetworkFirewallPolicyRule": "compute.securityAdmin",
+    "compute/Route": "compute.networkAdmin",
+    "compute/Router": "compute.networkAdmin",
+    "compute/RouterNat": "compute.networkAdmin",
+    "compute/Subnetwork": "compute.networkAdmin",
+    "container/Cluster": "container.admin",
+    "container/NodePool": "container.admin",
+    "containeranalysis/Note": "containeranalysis.admin",
+    "containeranalysis/NoteIamMember": "containeranalysis.admin",
+    "dns/ManagedZone": "dns.admin",
+    "dns/Policy": "dns.admin",
+    "dns/RecordSet": "dns.admin",
+    "iam/DenyPolicy": None,
+    "iam/WorkloadIdentityPool": "iam.workloadIdentityPoolAdmin",
+    "iam/WorkloadIdentityPoolProvider": "iam.workloadIdentityPoolAdmin",
+    "kms/CryptoKey": "cloudkms.admin",
+    "kms/CryptoKeyIAMMember": "cloudkms.admin",
+    "kms/KeyRing": "cloudkms.admin",
+    "logging/Metric": "logging.configWriter",
+    "logging/ProjectBucketConfig": "logging.configWriter",
+    "logging/ProjectExclusion": "logging.configWriter",
+    "logging/ProjectSink": "logging.configWriter",
+    "lustre/Instance": "lustre.admin",
+    "monitoring/AlertPolicy": "monitoring.alertPolicyEditor",
+    "monitoring/Dashboard": "monitoring.dashboardEditor",
+    "monitoring/NotificationChannel": "monitoring.notificationChannelEditor",
+    "orgpolicy/Policy": None,
+    "projects/IAMAuditConfig": "resourcemanager.projectIamAdmin",
+    "projects/IAMCustomRole": "iam.roleAdmin",
+    "projects/IAMMember": "resourcemanager.projectIamAdmin",
+    "projects/Service": "serviceusage.serviceUsageAdmin",
+    "projects/ServiceIdentity": "serviceusage.serviceUsageAdmin",
+    "pubsub/Subscription": "pubsub.admin",
+    "pubsub/SubscriptionIAMMember": "pubsub.admin",
+    "pubsub/Topic": "pubsub.admin",
+    "pubsub/TopicIAMMember": "pubsub.admin",
+    "secretmanager/Secret": "secretmanager.admin",
+    "secretmanager/SecretIamMember": "secretmanager.admin",
+    "secretmanager/SecretVersion": "secretmanager.admin",
+    "serviceaccount/Account": "iam.serviceAccountAdmin",
+    "serviceaccount/IAMMember": "iam.serviceAccountAdmin",
+    "servicenetworking/Connection": "servicenetworking.networksAdmin",
+    "sql/Database": "cloudsql.admin",
+    "sql/DatabaseInstance": "cloudsql.admin",
+    "sql/User": "cloudsql.admin",
+    "storage/Bucket": "storage.admin",
+    "storage/BucketIAMMember": "storage.admin",
+    "storage/BucketObject": "storage.admin",
+    "vertex/AiMetadataStore": "aiplatform.admin",
+    "vertex/AiTensorboard": "aiplatform.admin",
+    "workbench/Instance": "notebooks.admin",
+    "workbench/InstanceIamMember": "notebooks.admin",
+    "workflows/Workflow": "workflows.editor",
+}
+
+
+@pytest.fixture(scope="session")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Graph:
+    """An environment with all that a description can ask for."""
+    root = tmp_path_factory.mktemp("everything")
+    shutil.copytree(ROOT / "stacks", root / "stacks")
+    platform = root / "stacks" / "platform.yaml"
+    content = yaml.safe_load(platform.read_text())
+    content["data"] = {"file_systems": {"scratch": {"zone": "curated", "capacity_gib": 36_000}}}
+    content["registry"]["promotion"] = {"gcp": {"shared_with": ["deploy@acme-ai-prod.iam.gserviceaccount.com"]}}
+    platform.write_text(yaml.safe_dump(content))
+    return build(root)
+
+
+def given(graph: Graph) -> set[str]:
+    """Roles that the program grants on the project, but for what makes the two accounts of delivery what they are."""
+    found: set[str] = set()
+    for grant in kind(graph, "projects/IAMMember"):
+        if not grant.name.startswith(("deploy-", "preview-")):
+            custom = [graph.resources[urn] for urn in grant.links("role") if "IAMCustomRole" in urn]
+            project = graph.outputs["gcp"]["account"]
+            found |= {f"projects/{project}/roles/{role.get('roleId')}" for role in custom} or {grant.get("role")}
+    return found
+
+
+def may_grant(graph: Graph) -> list[set[str]]:
+    """The lists of roles that the deployer's condition has."""
+    (granting,) = [r for r in of(graph, "deploy") if r.get("condition")]
+    assert granting.get("role") == "roles/resourcemanager.projectIamAdmin"
+    start, end = "api.getAttribute('iam.googleapis.com/modifiedGrantsByRole', []).hasOnly([", "])"
+    parts = granting.get("condition.expression").split(" || ")
+    assert all(part.startswith(start) and part.endswith(end) for part in parts)
+    # A condition has at most 12 logical operators (IAM "Quotas and limits").
+    assert len(parts) <= 13
+    return [set(re.findall(r"'([^']+)'", part[len(start) :])) for part in parts]
+
+
+def test_the_pipeline_can_make_all_that_there_is(graphs: Graphs, everything: Graph):
+    """A type that brings no role to the deployer is refused to the pipeline, half way through a deployment."""
+    for graph in (graphs("dev-gcp"), graphs("prod-gcp"), everything):
+        held = {r.get("role") for r in of(graph, "deploy")}
+        types = {r.type for r in graph.resources.values() if r.type.startswith("gcp:")}
+        for type_ in sorted(types):
+            module, _, rest = type_.removeprefix("gcp:").partition("/")
+            need = NEEDS[f"{module}/{rest.partition(':')[2]}"]
+            assert need is None or f"roles/{need}" in held, type_
+
+
+def test_the_pipeline_can_grant_what_the_program_grants_and_nothing_else(graphs: Graphs, everything: Graph):
+    for graph in (graphs("dev-gcp"), graphs("staging-gcp"), graphs("prod-gcp"), everything):
+        lists = may_grant(graph)
+        assert all(len(part) <= 10 for part in lists)
+        assert not given(graph) - set[str]().union(*lists)
+    # Of a server of experiments that runs in the cluster; no description here has one.
+    spare = set[str]().union(*may_grant(everything)) - given(everything)
+    assert spare <= {"roles/cloudsql.instanceUser"}
+
+
+@pytest.mark.parametrize("stack", GCP)
+def test_the_deployer_grants_no_role_that_makes_anybody_a_deployer(graphs: Graphs, stack: str):
+    graph = graphs(stack)
+    held = {r.get("role"): r for r in of(graph, "deploy") if r.name.startswith("deploy-")}
+    grantable = set[str]().union(*may_grant(graph))
+    # What is in the cluster is administered by the platform's administrators too.
+    assert grantable & set(held) == {"roles/container.admin"}
+    assert not grantable & {"roles/owner", "roles/editor", "roles/iam.securityAdmin", "roles/iam.roleAdmin"}
+    del held["roles/resourcemanager.projectIamAdmin"]
     assert all(r.get("condition") is None for r in held.values())
+    # It changes custom roles, so it holds none.
+    assert all(role.startswith("roles/") for role in held)
 
 
 def test_roles_that_may_be_granted_are_those_that_there_are(graphs: Graphs):
@@ -201,8 +364,9 @@ def test_roles_that_may_be_granted_are_those_that_there_are(graphs: Graphs):
 @pytest.mark.parametrize("stack", GCP)
 def test_every_workload_has_an_identity_of_its_own_with_a_name_that_fits(graphs: Graphs, stack: str):
     accounts = {a.name: a for a in kind(graphs(stack), "serviceaccount/Account")}
-    assert set(accounts) == {
-        "preview-account", "deploy-account", "rotation-account", "rotation-push-account", "rotation-build-account",
+    assert {name.removesuffix("-account") for name in accounts} == {
+        "preview", "deploy", "rotation", "rotation-push", "rotation-build", "cluster-nodes", "trainer-vision", "trainer-risk",
+        "notebook-ana", "notebook-ben", "pipeline-fraud", "pipeline-fraud-drive", "pipeline-start",
     }  # fmt: skip
     assert all(6 <= len(a.get("accountId")) <= 30 for a in accounts.values())
     assert len({a.get("accountId") for a in accounts.values()}) == len(accounts)

@@ -151,7 +151,14 @@ def test_a_perimeter_is_drawn_as_it_is_asked_for(project: Path, perimeter: str):
     (drawn,) = found
     side, other = ("spec", "status") if perimeter == "dry_run" else ("status", "spec")
     assert drawn.get(f"{side}.resources") == ["projects/444444444444"]
-    assert {"storage.googleapis.com", "secretmanager.googleapis.com"} <= set(drawn.get(f"{side}.restrictedServices"))
+    # Where data, models and secrets are, and what runs with them.
+    fenced = {service.removesuffix(".googleapis.com") for service in drawn.get(f"{side}.restrictedServices")}
+    assert {
+        "aiplatform", "artifactregistry", "container", "kubernetesmetadata", "lustre", "notebooks", "secretmanager", "storage",
+        "workflows",
+    } <= fenced  # fmt: skip
+    # The pipeline comes from outside, and these are how it becomes somebody.
+    assert not fenced & {"iam", "iamcredentials", "sts", "cloudresourcemanager", "serviceusage"}
     assert drawn.get(other) is None
     assert drawn.get("useExplicitDryRunSpec") is (perimeter == "dry_run")
     assert drawn.get("name") == "accessPolicies/123456789012/servicePerimeters/acme_ai_dev_gcp_perimeter"

@@ -8,6 +8,7 @@ from typing import Any
 from policies.context import AWS_PROVIDER, GCP_PROVIDER
 from policies.model import REFERENCE, Graph, Resource
 from policies.registry import evaluate
+from policies.rules.isolation import KUBERNETES_PROVIDER
 
 ACCOUNT = "111111111111"
 PROJECT = "acme-ai-dev"
@@ -28,7 +29,7 @@ def make(type_: str, name: str = "it", /, *, comes_from: Mapping[str, Resource] 
     needs = {key: {m[1] for m in REFERENCE.finditer(json.dumps(value))} for key, value in inputs.items()}
     for key, source in (comes_from or {}).items():
         needs[key].add(source.urn)
-    provider = {"aws": urn(AWS_PROVIDER, "aws"), "gcp": urn(GCP_PROVIDER, "gcp")}.get(type_.partition(":")[0], "")
+    provider = _PROVIDERS.get(type_.partition(":")[0], "")
     return Resource(
         **{
             "urn": urn(type_, name),
@@ -41,6 +42,29 @@ def make(type_: str, name: str = "it", /, *, comes_from: Mapping[str, Resource] 
             **more,
         }
     )
+
+
+_PROVIDERS = {
+    "aws": urn(AWS_PROVIDER, "aws"),
+    "gcp": urn(GCP_PROVIDER, "gcp"),
+    "kubernetes": urn(KUBERNETES_PROVIDER, "cluster"),
+}
+
+
+def thing(kind: str, name: str = "it", /, *, namespace: str | None = None, **more: Any) -> Resource:
+    """An object in a cluster, by `core/v1:Namespace`; labels, annotations and inputs by keyword."""
+    metadata: dict[str, Any] = {"name": name, **({"namespace": namespace} if namespace else {})}
+    metadata |= {key: more.pop(key) for key in ("labels", "annotations") if key in more}
+    return make(f"kubernetes:{kind}", name, inputs={"metadata": metadata, **more})
+
+
+def cluster(of: Resource | None = None) -> Resource:
+    """The provider of the objects in a cluster."""
+    config: dict[str, Any] = {
+        "clusters": [{"name": "it", "cluster": {"server": ref(of, "endpoint") if of else "https://10.0.0.1"}}],
+        "users": [{"name": "it", "user": {"exec": {"command": "aws"}}}],
+    }
+    return make(KUBERNETES_PROVIDER, "cluster", inputs={"kubeconfig": json.dumps(config), "clusterIdentifier": "it"})
 
 
 def ref(resource: Resource, property_: str) -> str:

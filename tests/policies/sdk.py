@@ -5,9 +5,21 @@ import inspect
 import re
 from functools import cache
 
-_PACKAGES = {"aws": "pulumi_aws", "gcp": "pulumi_gcp"}
+_PACKAGES = {"aws": "pulumi_aws", "gcp": "pulumi_gcp", "kubernetes": "pulumi_kubernetes"}
 # The properties whose wire name is no plain camel case of the Python one.
 _WIRE = {"enable_dns64": "enableDns64"}
+# Kinds of operators, which no SDK has; all of them are an object's four fields. Sources: the operators' own definitions, at the
+# versions that components/core/eks.py and components/kubernetes pin.
+_KINDS = {
+    "kubernetes:jobset.x-k8s.io/v1alpha2:JobSet",
+    "kubernetes:karpenter.k8s.aws/v1:EC2NodeClass",
+    "kubernetes:karpenter.sh/v1:NodePool",
+    "kubernetes:kueue.x-k8s.io/v1beta2:ClusterQueue",
+    "kubernetes:kueue.x-k8s.io/v1beta2:Cohort",
+    "kubernetes:kueue.x-k8s.io/v1beta2:LocalQueue",
+    "kubernetes:kueue.x-k8s.io/v1beta2:ResourceFlavor",
+    "kubernetes:ray.io/v1:RayCluster",
+}
 
 
 @cache
@@ -17,7 +29,7 @@ def _classes(package: str) -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     for block in re.split(r'"pkg": ', text)[1:]:
         module = re.search(r'"fqn": "([\w.]+)"', block)
-        for token, name in re.findall(r'"((?:aws|gcp):[\w/]+:\w+)": "(\w+)"', block):
+        for token, name in re.findall(r'"((?:aws|gcp|kubernetes):[\w./-]+:\w+)": "(\w+)"', block):
             if module:
                 found[token] = (module[1], name)
     return found
@@ -27,11 +39,13 @@ def knows(type_: str) -> bool:
     cloud = type_.removeprefix("pulumi:providers:").partition(":")[0]
     if type_.startswith("pulumi:providers:"):
         return cloud in _PACKAGES
-    return cloud in _PACKAGES and type_ in _classes(_PACKAGES[cloud])
+    return type_ in _KINDS or (cloud in _PACKAGES and type_ in _classes(_PACKAGES[cloud]))
 
 
 @cache
 def inputs_of(type_: str) -> frozenset[str]:
+    if type_ in _KINDS:
+        return frozenset({"apiVersion", "kind", "metadata", "spec"})
     if type_.startswith("pulumi:providers:"):
         module, name = _PACKAGES[type_.rpartition(":")[2]], "Provider"
     else:

@@ -23,7 +23,7 @@ def test_a_rule_names_no_control_twice(rule):
 
 def test_the_frameworks_that_customers_ask_for_are_there():
     assert set(frameworks()) == {
-        "aws-fsbp", "cis-aws", "cis-gcp", "eu-ai-act", "gdpr", "iso-27001", "nist-ai-rmf", "soc2",
+        "aws-fsbp", "cis-aws", "cis-eks", "cis-gcp", "cis-gke", "eu-ai-act", "gdpr", "iso-27001", "nist-ai-rmf", "soc2",
     }  # fmt: skip
 
 
@@ -33,6 +33,12 @@ def test_a_framework_says_what_it_is_and_where_it_comes_from(framework):
     assert framework.version
     assert framework.source.startswith("https://")
     assert all(isinstance(control, str) and title for control, title in framework.controls.items())
+
+
+def test_the_controls_of_clusters_lead_to_the_rules_on_them():
+    found = coverage()
+    assert found["cis-eks"]["5.4.2"] == found["cis-gke"]["5.6.4"] == ("cluster-private-endpoint",)
+    assert found["aws-fsbp"]["ECR.2"] == ("image-immutable",)
 
 
 def test_coverage_leads_from_a_control_to_its_rules():

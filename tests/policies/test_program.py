@@ -50,7 +50,73 @@ def given(rule: str, type_: str, **inputs: Any) -> Fault:
     return Fault(rule, type_, inputs=inputs)
 
 
+EKS, GKE = "aws:eks/cluster:Cluster", "gcp:container/cluster:Cluster"
+TEMPLATE, NODE_POOL = "aws:ec2/launchTemplate:LaunchTemplate", "gcp:container/nodePool:NodePool"
+KARPENTER = "kubernetes:karpenter.sh/v1:NodePool"
+QUEUE, FLAVOR = (f"kubernetes:kueue.x-k8s.io/v1beta2:{kind}" for kind in ("ClusterQueue", "ResourceFlavor"))
+ROLE = "kubernetes:rbac.authorization.k8s.io/v1:ClusterRole"
+RELEASE, NAMESPACE, JOB = "kubernetes:helm.sh/v3:Release", "kubernetes:core/v1:Namespace", "kubernetes:batch/v1:Job"
+
+# What holds in a cluster, whichever cloud it is on.
+INSIDE = [
+    given("chart-pinned", RELEASE, version=None),
+    given("image-pinned", JOB, spec={"containers": [{"image": "kubectl"}]}),
+    given("isolation-cluster-pinned", "pulumi:providers:kubernetes", clusterIdentifier=None),
+    given("job-timeout", JOB, spec={}),
+    Fault("cluster-teardown", NAMESPACE, attributes={"deleted_with": "it"}),
+    given("namespace-pod-security", NAMESPACE, metadata={"name": "open"}),
+    gone("queue-bounded", "kubernetes:kueue.x-k8s.io/v1beta2:Cohort"),
+    gone("queue-complete", FLAVOR),
+    gone("queue-complete", QUEUE),
+    given("queue-not-bypassed", RELEASE, values={}),
+    given("queue-reclaims", QUEUE, spec={"cohortName": "team-vision"}),
+    given(
+        "rbac-no-admin", "kubernetes:rbac.authorization.k8s.io/v1:ClusterRoleBinding", roleRef={"name": "cluster-admin"}
+    ),
+    given("rbac-no-escalation", ROLE, rules=[{"resources": ["secrets"], "verbs": ["get"]}]),
+    given("rbac-no-wildcard", ROLE, rules=[{"resources": ["*"], "verbs": ["get"]}]),
+    gone("tenant-admission", "kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmissionPolicyBinding"),
+    gone("tenant-fenced", "kubernetes:core/v1:LimitRange"),
+    gone("tenant-fenced", "kubernetes:core/v1:ResourceQuota"),
+    gone("tenant-fenced", "kubernetes:networking.k8s.io/v1:NetworkPolicy"),
+    given("token-not-mounted", "kubernetes:core/v1:ServiceAccount", automountServiceAccountToken=None),
+    given("workload-limits", JOB, spec={"containers": [{"image": "kubectl"}]}),
+    given("workload-no-host", JOB, spec={"containers": [{"name": "main"}], "hostNetwork": True}),
+    given("workload-unprivileged", JOB, spec={"containers": [{"name": "main"}]}),
+    gone("spot-retried", FLAVOR),
+]
+
 AWS = [
+    *INSIDE,
+    given("pipeline-readable", "aws:sagemaker/pipeline:Pipeline", pipelineDefinition="{}"),
+    given("pipeline-own-identity", "aws:sagemaker/pipeline:Pipeline", roleArn=None),
+    given("cluster-identities", EKS, accessConfig=None),
+    given("cluster-logs", EKS, enabledClusterLogTypes=["api"]),
+    gone("cluster-logs", "aws:cloudwatch/logGroup:LogGroup"),
+    Fault("cluster-logs", EKS, attributes={"dependencies": ()}),
+    gone("cluster-network-policy", "aws:eks/addon:Addon"),
+    given("cluster-pinned", "aws:eks/addon:Addon", addonVersion=None),
+    given("cluster-pinned", "aws:eks/nodeGroup:NodeGroup", releaseVersion=None),
+    given(
+        "cluster-private-endpoint", EKS, vpcConfig={"endpointPrivateAccess": True, "publicAccessCidrs": ["10.0.0.0/8"]}
+    ),
+    given("cluster-secrets-encrypted", EKS, encryptionConfig=None),
+    Fault("cluster-teardown", KARPENTER, attributes={"deleted_with": "it"}),
+    given("encryption-own-key", EKS, encryptionConfig=None),
+    given("encryption-own-key", TEMPLATE, blockDeviceMappings=None),
+    given("encryption-own-key", "aws:ecr/repository:Repository", encryptionConfigurations=None),
+    given("encryption-own-key", "kubernetes:karpenter.k8s.aws/v1:EC2NodeClass", spec={}),
+    given("encryption-own-key", "kubernetes:storage.k8s.io/v1:StorageClass", parameters={}),
+    gone("image-clean-up", "aws:ecr/lifecyclePolicy:LifecyclePolicy"),
+    given("image-immutable", "aws:ecr/repository:Repository", imageTagMutability="MUTABLE"),
+    given("machine-metadata", TEMPLATE, metadataOptions={"httpTokens": "optional"}),
+    given("network-no-public-address", TEMPLATE, networkInterfaces=[{"associatePublicIpAddress": "true"}]),
+    given("pool-tainted", KARPENTER, spec={"limits": {"nvidia.com/gpu": "8"}}),
+    given("prod-protection", EKS, deletionProtection=False),
+    given("registry-private", "aws:ecr/repositoryPolicy:RepositoryPolicy", policy=ANYBODY),
+    given("identity-no-anonymous", "aws:ecr/repositoryPolicy:RepositoryPolicy", policy=ANYBODY),
+    given("scale-ceiling", "aws:eks/nodeGroup:NodeGroup", scalingConfig={}),
+    given("scale-ceiling", KARPENTER, spec={}),
     gone("account-defaults", "aws:accessanalyzer/analyzer:Analyzer"),
     gone("account-defaults", "aws:ebs/encryptionByDefault:EncryptionByDefault"),
     gone("account-defaults", "aws:s3/accountPublicAccessBlock:AccountPublicAccessBlock"),
@@ -118,6 +184,33 @@ AWS = [
 ]
 
 GCP = [
+    *INSIDE,
+    given("cluster-identities", GKE, workloadIdentityConfig=None),
+    given("cluster-images-signed", GKE, binaryAuthorization=None),
+    given("cluster-logs", GKE, loggingConfig=None),
+    given("cluster-network-policy", GKE, datapathProvider=None),
+    given("cluster-nodes-hardened", NODE_POOL, nodeConfig={}),
+    given("cluster-private-endpoint", GKE, privateClusterConfig=None, controlPlaneEndpointsConfig=None),
+    given("cluster-private-nodes", NODE_POOL, networkConfig={"enablePrivateNodes": False}),
+    given("cluster-secrets-encrypted", GKE, databaseEncryption=None),
+    given("cluster-upgrades", GKE, maintenancePolicy=None),
+    given("cluster-upgrades", NODE_POOL, management={}),
+    given("encryption-own-key", GKE, databaseEncryption=None),
+    given("encryption-own-key", NODE_POOL, nodeConfig={}),
+    given("image-clean-up", "gcp:artifactregistry/repository:Repository", cleanupPolicies=[]),
+    given("image-immutable", "gcp:artifactregistry/repository:Repository", dockerConfig=None),
+    gone("image-scanned", "gcp:projects/service:Service"),
+    given(
+        "image-vouched-for",
+        "gcp:binaryauthorization/policy:Policy",
+        defaultAdmissionRule={"evaluationMode": "ALWAYS_ALLOW"},
+    ),
+    given("pool-driver-owner", NODE_POOL, nodeConfig={"guestAccelerators": [{"type": "nvidia-l4"}]}),
+    given("pool-one-market", NODE_POOL, nodeConfig={"spot": True}),
+    given("pool-tainted", NODE_POOL, nodeConfig={"guestAccelerators": [{"type": "nvidia-l4"}]}),
+    given("prod-log-retention", "gcp:logging/projectBucketConfig:ProjectBucketConfig", retentionDays=30),
+    given("prod-protection", GKE, deletionProtection=False),
+    given("scale-ceiling", NODE_POOL, autoscaling=None),
     given("bucket-no-acl", "gcp:storage/bucket:Bucket", uniformBucketLevelAccess=False),
     given("bucket-private", "gcp:storage/bucket:Bucket", publicAccessPrevention="inherited"),
     given("bucket-versioned", "gcp:storage/bucket:Bucket", versioning={"enabled": False}),
@@ -190,3 +283,20 @@ def test_a_fault_is_found(stack: str, fault: Fault, graphs: Callable[..., Graph]
     before = {(f.resource, f.message) for f in evaluate(sound) if f.rule == fault.rule}
     after = {(f.resource, f.message) for f in evaluate(fault.put_in(sound)) if f.rule == fault.rule}
     assert after - before
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_promise_too_many_is_found(stack: str, graphs: Callable[..., Graph]):
+    sound = graphs(stack)
+    queues = {u: replace(r, inputs=_doubled(r.inputs)) for u, r in sound.resources.items() if r.type == QUEUE}
+    found = evaluate(replace(sound, resources={**sound.resources, **queues}))
+    assert any(f.rule == "queue-within-pool" and f.name.startswith("kueue-") for f in found)
+
+
+def _doubled(value: Any) -> Any:
+    """A queue that promises twice of everything."""
+    if isinstance(value, dict):
+        quota = value.get("nominalQuota", "")
+        twice = {"nominalQuota": str(2 * int(quota))} if quota.isdecimal() else {}
+        return {**{key: _doubled(item) for key, item in value.items()}, **twice}
+    return [_doubled(item) for item in value] if isinstance(value, list) else value

@@ -40,6 +40,8 @@ def test_the_flat_script_registers_the_same_resources(tmp_path: Path) -> None:
 
 def test_spread_is_what_the_dearest_costs_more() -> None:
     growth = [
-        Growth(zones=z, resources=r, registering=s) for z, r, s in ((1, 100, 0.2), (10, 200, 0.5), (100, 1000, 2.2))
+        Growth(what="zones", size=z, resources=r, registering=s)
+        for z, r, s in ((1, 100, 0.2), (10, 200, 0.5), (100, 1000, 2.2))
     ]
-    assert round(spread(growth), 6) == 0.25
+    # Of what is added: 3 ms each up to ten zones, 2 / 0.9 up to a hundred.
+    assert round(spread(growth), 6) == 0.35

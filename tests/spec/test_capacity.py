@@ -158,7 +158,7 @@ def test_a_pool_lies_on_one_cloud_and_its_queue_with_it():
     for cloud, name, queue in (("aws", "here", "near"), ("gcp", "there", "far")):
         capacity = Capacity(described, cloud)  # type: ignore[arg-type]
         assert (set(capacity.pools), set(capacity.queues), capacity.kubernetes) == ({name}, {queue}, True)
-        assert capacity.queues[queue].teams == ("vision", "risk")
+        assert capacity.queues[queue].teams == ("risk", "vision")
 
 
 def test_without_pools_no_cluster_is_needed():

@@ -83,7 +83,15 @@ def test_the_stack_file_wins_over_the_platform_over_the_tier(project: Path):
 
 
 def test_null_removes(project: Path):
-    change(project, "dev", teams={"risk": None}, training={"teams": {"risk": None}}, data={"zones": {"features": None}})
+    nothing = {"teams": {"risk": None}, "workbench": None, "pipelines": None}
+    change(
+        project,
+        "dev",
+        teams={"risk": None},
+        training=nothing,
+        registry={"models": None},
+        data={"zones": {"features": None}},
+    )
     environment = load(project, "dev")
     assert set(environment.teams) == {"vision"}
     assert "features" not in environment.data.zones

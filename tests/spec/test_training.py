@@ -156,7 +156,7 @@ def test_a_system_pool_with_its_bounds_crossed_is_reported(project: Path):
     assert "min 5 is over max 3" in problems(project, "dev")["training.cluster.system"][1]
 
 
-def test_what_the_issue_of_a_pool_needs_is_accepted(project: Path):
+def test_reserved_capacity_a_block_and_a_queue_over_two_kinds_of_pool_are_accepted(project: Path):
     """Reserved capacity first, then a block, side by side on the fabric; a queue over both kinds of pool."""
     capacity = [{"reserved": "cr-0123"}, {"block": "cr-0456", "zone": "usw2-az2"}]
     fast = {**H100, "capacity": capacity, "interconnect": "fast", "zone": "usw2-az2"}

@@ -45,6 +45,10 @@ class StorageArgs:
     warning: Sequence[Text] = ()
     """Topics that are told when a copy fails."""
     organization: str | None = None
+    readers: Sequence[str] = ()
+    """Other accounts that `statements` let in."""
+    statements: Sequence[iam.Statement] = ()
+    """What the policy of the bucket says besides; not that of its copy."""
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
     """Tags besides those of every resource: the team's."""
     cool_after_days: int | None = None
@@ -160,7 +164,12 @@ class Storage(Component):
         policy = aws.s3.BucketPolicy(
             f"{label}policy",
             bucket=bucket.id,
-            policy=pulumi.Output.json_dumps(iam.document(*self._statements(name, key, receives_logs=receives_logs))),
+            policy=pulumi.Output.json_dumps(
+                iam.document(
+                    *self._statements(name, key, () if replica else args.readers, receives_logs=receives_logs),
+                    *(() if replica else args.statements),
+                )
+            ),
             # S3 refuses two changes to the access of one bucket at once.
             opts=self.options(replica=replica, depends_on=[private, ownership]),
         )
@@ -195,7 +204,9 @@ class Storage(Component):
             ready=after(bucket.bucket, policy, encrypted, versioning, *(logged or [])),
         )
 
-    def _statements(self, name: str, key: Text | None, *, receives_logs: bool) -> list[iam.Statement]:
+    def _statements(
+        self, name: str, key: Text | None, readers: Sequence[str], *, receives_logs: bool
+    ) -> list[iam.Statement]:
         args, scope = self._args, self.scope
         arn = f"arn:aws:s3:::{name}"
         both = [arn, f"{arn}/*"]
@@ -205,14 +216,16 @@ class Storage(Component):
             # A write that names nothing gets the bucket's default. Null, since a negated operator also matches what is missing.
             return {"Null": {header: "false"}, "StringNotEquals": {header: list(right)}}
 
+        outside = iam.outsiders(scope.account, args.organization)
+        if readers:
+            accounts = {"StringNotEquals": {"aws:PrincipalAccount": [scope.account, *readers]}}
+            outside = iam.both(outside, accounts)
         statements = [
             iam.deny(["s3:*"], both, sid="OnlyOverTls", principals="*", when=iam.secure_transport(required=False)),
             iam.deny(
                 ["s3:*"], both, sid="OnlyOverTls12", principals="*", when={"NumericLessThan": {"s3:TlsVersion": "1.2"}}
             ),
-            iam.deny(
-                ["s3:*"], both, sid="OnlyInsiders", principals="*", when=iam.outsiders(scope.account, args.organization)
-            ),
+            iam.deny(["s3:*"], both, sid="OnlyInsiders", principals="*", when=outside),
             iam.deny(["s3:PutObject"], [f"{arn}/*"], sid="OnlyItsKey", principals="*", when=named(key_id, key)),
         ]
         if receives_logs:

@@ -12,15 +12,14 @@ from components.scope import Component, Scope
 
 # Services that the platform is made of, for all that it is to hold; what is not here, no identity of the environment can use.
 _SERVICES = (
-    "access-analyzer", "acm", "application-autoscaling", "athena", "autoscaling", "backup", "batch", "bedrock", "budgets", "ce",
-    "cloudtrail", "cloudwatch", "codedeploy", "cognito-idp", "comprehend", "config", "cost-optimization-hub", "dynamodb", "ebs",
-    "ec2", "ec2messages", "ecr", "ecs", "eks", "eks-auth", "elasticache", "elasticfilesystem", "elasticloadbalancing",
-    "emr-serverless", "events", "execute-api", "firehose", "fsx", "glue", "guardduty", "health", "iam", "kinesis", "kms",
-    "lakeformation", "lambda", "logs", "oam", "pipes", "polly", "rds", "rds-data", "rekognition", "resource-groups",
-    "route53", "route53resolver",
-    "s3", "s3tables", "s3vectors", "sagemaker", "sagemaker-mlflow", "scheduler", "secretsmanager", "securityhub",
-    "servicequotas", "sns", "sqs", "ssm", "ssmmessages", "states", "sts", "tag", "textract", "transcribe", "translate",
-    "wafv2", "xray",
+    "access-analyzer", "acm", "application-autoscaling", "athena", "autoscaling", "backup", "batch", "bedrock", "budgets",
+    "ce", "cloudtrail", "cloudwatch", "codedeploy", "cognito-idp", "comprehend", "config", "cost-optimization-hub",
+    "dynamodb", "ebs", "ec2", "ec2messages", "ecr", "ecs", "eks", "eks-auth", "elasticache", "elasticfilesystem",
+    "elasticloadbalancing", "emr-serverless", "events", "execute-api", "firehose", "fsx", "glue", "guardduty", "health",
+    "iam", "inspector2", "kinesis", "kms", "lakeformation", "lambda", "logs", "oam", "pipes", "polly", "rds", "rds-data",
+    "rekognition", "resource-groups", "route53", "route53resolver", "s3", "s3tables", "s3vectors", "sagemaker",
+    "sagemaker-mlflow", "scheduler", "secretsmanager", "securityhub", "servicequotas", "signer", "sns", "sqs", "ssm",
+    "ssmmessages", "states", "sts", "tag", "textract", "transcribe", "translate", "wafv2", "xray",
 )  # fmt: skip
 # Services with one endpoint for the world, mostly in us-east-1 ("AWS: Denies access to AWS based on the requested Region",
 # IAM User Guide), and calls of S3 that are answered there.
@@ -123,15 +122,19 @@ def document(arn: str, regions: Sequence[str], deployer: str | None) -> iam.Docu
         "Resource": ["*"],
         "Condition": {"StringNotEquals": {"aws:RequestedRegion": list(regions)}},
     }
+    shapeless: iam.Statement = {
+        "Sid": "NoRoleWithoutThisBoundary",
+        "Effect": "Deny",
+        "Action": list(_SHAPE_ROLES),
+        # A role that is linked to a service takes no boundary, and only its service changes it; FSx does so in the name of
+        # whoever links a file system to a bucket.
+        "NotResource": [f"{arn.partition(':policy/')[0]}:role/aws-service-role/*"],
+        "Condition": {"StringNotEquals": {"iam:PermissionsBoundary": arn}},
+    }
     return iam.document(
         iam.allow([f"{service}:*" for service in _SERVICES], ["*"], sid="ServicesOfThePlatform"),
         iam.deny(_LASTING_CREDENTIALS, ["*"], sid="NoLastingCredentials"),
-        iam.deny(
-            _SHAPE_ROLES,
-            ["*"],
-            sid="NoRoleWithoutThisBoundary",
-            when={"StringNotEquals": {"iam:PermissionsBoundary": arn}},
-        ),
+        shapeless,
         iam.deny(["iam:DeleteRolePermissionsBoundary"], ["*"], sid="NoRoleLeavesThisBoundary"),
         iam.deny(
             ["iam:CreatePolicyVersion", "iam:DeletePolicy", "iam:DeletePolicyVersion", "iam:SetDefaultPolicyVersion"],

@@ -20,7 +20,19 @@ _CONTENTS = (
     "logs:StartQuery", "secretsmanager:BatchGetSecretValue", "secretsmanager:GetSecretValue", "sqs:ReceiveMessage",
 )  # fmt: skip
 
-# What the program declares, by service; a new kind of resource brings its actions here.
+# What a preview compares that those two policies do not show (versions 85 and 43, 2026-03).
+_SETTINGS = (
+    "batch:DescribeJobQueues", "batch:DescribeSchedulingPolicies", "batch:ListTagsForResource", "budgets:ListTagsForResource",
+    "budgets:ViewBudget", "ce:ListCostAllocationTags", "ecr:DescribePullThroughCacheRules",
+    "ecr:DescribeRepositoryCreationTemplates", "eks:DescribeAccessEntry", "eks:DescribeAddon",
+    "eks:DescribePodIdentityAssociation", "eks:DescribeUpdate", "eks:ListPodIdentityAssociations", "lambda:GetFunction",
+    "sagemaker:GetModelPackageGroupPolicy", "scheduler:GetSchedule*", "scheduler:ListTagsForResource", "signer:GetSigningProfile",
+    "signer:ListTagsForResource", "sns:GetSubscriptionAttributes", "states:ListTagsForResource",
+    "states:ValidateStateMachineDefinition",
+)  # fmt: skip
+
+# What the program declares, by service; a new kind of resource brings its actions here. "Service Authorization Reference" says
+# which actions know a resource.
 _ANYWHERE = (
     "access-analyzer:*Analyzer", "access-analyzer:*Analyzers", "access-analyzer:ListTagsForResource",
     "access-analyzer:TagResource", "access-analyzer:UntagResource", "budgets:ListTagsForResource", "budgets:ModifyBudget",
@@ -42,6 +54,58 @@ _BUCKETS = (
     "s3:PutReplicationConfiguration", "s3:TagResource", "s3:UntagResource",
 )  # fmt: skip
 _EMPTYING = ("s3:DeleteObject", "s3:DeleteObjectVersion", "s3:ListBucketVersions")
+# The same of training, of which most have ids that nobody knows beforehand.
+_TRAINING_ANYWHERE = (
+    "autoscaling:Describe*", "batch:Describe*", "ec2:*LaunchTemplate*", "ec2:*PlacementGroup", "eks:CreateCluster",
+    "fsx:Describe*", "logs:*ResourcePolic*", "rds:Describe*", "servicequotas:Get*", "servicequotas:List*",
+    "servicequotas:RequestServiceQuotaIncrease",
+)  # fmt: skip
+_CLUSTERS = (
+    "eks:*AccessEntry", "eks:*AccessPolicy", "eks:*Addon", "eks:*Cluster", "eks:*ClusterConfig", "eks:*ClusterVersion",
+    "eks:*Nodegroup", "eks:*NodegroupConfig", "eks:*NodegroupVersion", "eks:*PodIdentityAssociation", "eks:*Resource",
+    "eks:AssociateEncryptionConfig", "eks:DescribeUpdate", "eks:List*",
+)  # fmt: skip
+# Not batch:SubmitJob: a deployment makes queues, people and pipelines fill them.
+_BATCH = (
+    "batch:Create*", "batch:Delete*", "batch:DeregisterJobDefinition", "batch:ListTagsForResource",
+    "batch:RegisterJobDefinition", "batch:TagResource", "batch:UntagResource", "batch:Update*",
+)  # fmt: skip
+_FILE_SYSTEMS = (
+    "fsx:*DataRepositoryAssociation", "fsx:CreateFileSystem", "fsx:DeleteFileSystem", "fsx:ListTagsForResource",
+    "fsx:TagResource", "fsx:UntagResource", "fsx:UpdateFileSystem",
+)  # fmt: skip
+_DATABASES = (
+    "rds:*DBParameterGroup", "rds:*DBSubnetGroup", "rds:AddTagsToResource", "rds:CreateDBInstance", "rds:DeleteDBInstance",
+    "rds:ListTagsForResource", "rds:ModifyDBInstance", "rds:RebootDBInstance", "rds:RemoveTagsFromResource",
+)  # fmt: skip
+# Each ends as it does: what opens a notebook, runs a pipeline or records an experiment is called otherwise.
+_STUDIO = (
+    "sagemaker:*Domain", "sagemaker:*MlflowApp", "sagemaker:*Pipeline", "sagemaker:*Space", "sagemaker:*UserProfile",
+    "sagemaker:AddTags", "sagemaker:DeleteTags", "sagemaker:ListTags",
+)  # fmt: skip
+_REGISTRY_ANYWHERE = (
+    "ecr:*PullThroughCacheRule*", "ecr:*RegistryScanningConfiguration", "ecr:*ReplicationConfiguration",
+    "ecr:*RepositoryCreationTemplate*", "ecr:DescribeRegistry", "inspector2:Disable", "inspector2:Enable",
+    "inspector2:ListAccountPermissions", "signer:PutSigningProfile", "states:ValidateStateMachineDefinition",
+)  # fmt: skip
+# Neither push nor pull.
+_REPOSITORIES = (
+    "ecr:*LifecyclePolicy", "ecr:*RepositoryPolicy", "ecr:CreateRepository", "ecr:DeleteRepository", "ecr:DescribeRepositories",
+    "ecr:ListTagsForResource", "ecr:PutImageScanningConfiguration", "ecr:PutImageTagMutability", "ecr:TagResource",
+    "ecr:UntagResource",
+)  # fmt: skip
+_SIGNERS = (
+    "signer:CancelSigningProfile", "signer:GetSigningProfile", "signer:ListTagsForResource", "signer:TagResource",
+    "signer:UntagResource",
+)  # fmt: skip
+_STATE_MACHINES = (
+    "states:*StateMachine", "states:ListStateMachineVersions", "states:ListTagsForResource", "states:TagResource",
+    "states:UntagResource",
+)  # fmt: skip
+_EVENT_RULES = (
+    "events:*Rule", "events:*Targets", "events:ListTagsForResource", "events:ListTargetsByRule", "events:TagResource",
+    "events:UntagResource",
+)  # fmt: skip
 _KEYS = (
     "kms:CancelKeyDeletion", "kms:CreateAlias", "kms:DeleteAlias", "kms:DescribeKey", "kms:EnableKeyRotation",
     "kms:GetKeyPolicy", "kms:GetKeyRotationStatus", "kms:ListResourceTags", "kms:PutKeyPolicy", "kms:ReplicateKey",
@@ -60,8 +124,8 @@ _QUEUES = (
     "sqs:SetQueueAttributes", "sqs:TagQueue", "sqs:UntagQueue",
 )  # fmt: skip
 _LOG_GROUPS = (
-    "logs:AssociateKmsKey", "logs:CreateLogGroup", "logs:DeleteLogGroup", "logs:ListTagsForResource",
-    "logs:PutRetentionPolicy", "logs:TagResource", "logs:UntagResource",
+    "logs:*MetricFilter", "logs:AssociateKmsKey", "logs:CreateLogGroup", "logs:DeleteLogGroup", "logs:DescribeMetricFilters",
+    "logs:ListTagsForResource", "logs:PutRetentionPolicy", "logs:TagResource", "logs:UntagResource",
 )  # fmt: skip
 _ROLES = (
     "iam:AttachRolePolicy", "iam:CreateRole", "iam:DeleteRolePolicy", "iam:DetachRolePolicy",
@@ -74,8 +138,23 @@ _IDENTITIES = (
     "iam:UntagOpenIDConnectProvider", "iam:UntagPolicy", "iam:UntagRole", "iam:UpdateAssumeRolePolicy",
     "iam:UpdateOpenIDConnectProviderThumbprint", "iam:UpdateRole", "iam:UpdateRoleDescription",
 )  # fmt: skip
-# Services that a role of ours is passed to.
-_PASSED_TO = ("lambda.amazonaws.com", "s3.amazonaws.com", "vpc-flow-logs.amazonaws.com")
+# Services that a role of ours is passed to. Of the machines of node groups and compute environments it is not said whether EC2 or
+# the service counts as who gets their role.
+_PASSED_TO = (
+    "batch.amazonaws.com", "ec2.amazonaws.com", "ecr.amazonaws.com", "ecs-tasks.amazonaws.com", "eks.amazonaws.com",
+    "eks-nodegroup.amazonaws.com", "events.amazonaws.com", "lambda.amazonaws.com", "pods.eks.amazonaws.com", "s3.amazonaws.com",
+    "sagemaker.amazonaws.com", "scheduler.amazonaws.com", "states.amazonaws.com", "vpc-flow-logs.amazonaws.com",
+)  # fmt: skip
+# A link of FSx to a bucket has a role of its own, which gets its rights in the name of whoever makes the link; else FSx writes
+# itself into the bucket's policy ("Setting up", FSx for Lustre User Guide).
+_LINKS = "s3.data-source.lustre.fsx.amazonaws.com"
+# Services that make their own role with the first thing that is made of them. Not those of Auto Scaling, Spot and ECS: EKS and
+# Batch make them (AWSServiceRoleForAmazonEKSNodegroup, BatchServiceRolePolicy), and Karpenter its own.
+_LINKED_ROLES = (
+    "access-analyzer.amazonaws.com", "batch.amazonaws.com", "eks-nodegroup.amazonaws.com", "eks.amazonaws.com",
+    "fsx.amazonaws.com", "inspector2.amazonaws.com", "pullthroughcache.ecr.amazonaws.com", "rds.amazonaws.com",
+    "replication.ecr.amazonaws.com", "sagemaker.amazonaws.com", "servicequotas.amazonaws.com", _LINKS,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +178,8 @@ class Delivery(Component):
     The preview role is for pull requests of the repository and its main branch; GitHub gives the workflow of a fork no token
     for it. The deploy role is for jobs that run in one protected GitHub environment, so that who may approve there decides
     what is deployed. It makes and changes what the program declares and carries the environment's name, roles only with the
-    environment's boundary; it reads no object, no generated secret, and encrypts nothing but for the secrets' own service.
+    environment's boundary; it reads no object, no image and no generated secret, starts no job, and uses a key only through a
+    service that makes something with it.
 
     Owns the OpenID Connect provider of the account, the two roles and their policies. Never owns the GitHub environment or
     the rights of the first deployment, which an administrator of the account makes.
@@ -134,10 +214,29 @@ class Delivery(Component):
         )
         self.outputs = contracts.Delivery(
             provider=provider.arn,
-            preview=after(preview.arn, *self._attach("preview", preview, {"limits": self._limits()}, _READ_ONLY)),
+            preview=after(
+                preview.arn,
+                *self._attach(
+                    "preview",
+                    preview,
+                    {"limits": self._limits(), "settings": [iam.allow(_SETTINGS, ["*"])]},
+                    _READ_ONLY,
+                ),
+            ),
             deploy=after(
                 deploy.arn,
-                *self._attach("deploy", deploy, {"platform": self._platform(), "identities": self._identities()}, ()),
+                *self._attach(
+                    "deploy",
+                    deploy,
+                    # Apart, since a policy holds 6,144 characters.
+                    {
+                        "platform": self._platform(),
+                        "training": self._training(),
+                        "registry": self._registry(),
+                        "identities": self._identities(),
+                    },
+                    (),
+                ),
             ),
         )
         self.finish(self.outputs)
@@ -219,7 +318,12 @@ class Delivery(Component):
             iam.allow(["lambda:*"], [f"arn:aws:lambda:{at}:function:{mine}"], sid="Functions"),
             iam.allow(
                 _LOG_GROUPS,
-                [f"arn:aws:logs:{at}:log-group:/{mine}*", f"arn:aws:logs:{at}:log-group:/aws/lambda/{mine}*"],
+                [
+                    f"arn:aws:logs:{at}:log-group:/{mine}",
+                    f"arn:aws:logs:{at}:log-group:/aws/*/{mine}",
+                    # Names that SageMaker has for all of an account.
+                    f"arn:aws:logs:{at}:log-group:/aws/sagemaker/*",
+                ],
                 sid="LogGroups",
             ),
             iam.allow(_SECRETS, [secrets], sid="Secrets"),
@@ -228,6 +332,133 @@ class Delivery(Component):
             # Pulumi reads back what it wrote, to see whether somebody changed it.
             statements.append(iam.allow(["secretsmanager:GetSecretValue"], args.values, sid="ValuesItWrote"))
         return statements
+
+    def _training(self) -> list[iam.Statement]:
+        args, scope = self._args, self.scope
+        at, mine = f"{scope.region}:{scope.account}", scope.names.of("*")
+        sagemaker = f"arn:aws:sagemaker:{at}"
+        keys = [key.id for key in args.keys.values()]
+        return [
+            iam.allow(_TRAINING_ANYWHERE, ["*"], sid="WhatHasNoNameYet"),
+            iam.allow(
+                _CLUSTERS,
+                [
+                    f"arn:aws:eks:{at}:cluster/{mine}",
+                    *(
+                        f"arn:aws:eks:{at}:{kind}/{mine}/*"
+                        for kind in ("access-entry", "addon", "nodegroup", "podidentityassociation")
+                    ),
+                ],
+                sid="Clusters",
+            ),
+            # EKS tries whether whoever makes a node group may start its machines.
+            iam.allow(
+                ["ec2:RunInstances"],
+                ["*"],
+                sid="MachinesOfTemplates",
+                when={"ArnLike": {"ec2:LaunchTemplate": f"arn:aws:ec2:{at}:launch-template/*"}},
+            ),
+            iam.allow(
+                ["autoscaling:DeleteScheduledAction", "autoscaling:PutScheduledUpdateGroupAction"],
+                # What EKS calls the groups of its node groups.
+                [f"arn:aws:autoscaling:{at}:autoScalingGroup:*:autoScalingGroupName/eks-{mine}"],
+                sid="SchedulesOfBlocks",
+            ),
+            iam.allow(
+                _BATCH,
+                [
+                    f"arn:aws:batch:{at}:{kind}/{mine}"
+                    for kind in ("compute-environment", "job-definition", "job-queue", "scheduling-policy")
+                ],
+                sid="Batch",
+            ),
+            iam.allow(
+                _FILE_SYSTEMS,
+                [f"arn:aws:fsx:{at}:file-system/*", f"arn:aws:fsx:{at}:association/*"],
+                sid="FileSystems",
+            ),
+            iam.allow(
+                ["logs:CreateLogStream", "logs:PutLogEvents"],
+                [f"arn:aws:logs:{at}:log-group:/aws/fsx/{mine}"],
+                sid="LogOfFileSystems",
+            ),
+            iam.allow(
+                _DATABASES,
+                [
+                    *(f"arn:aws:rds:{at}:{kind}:{mine}" for kind in ("db", "pg", "subgrp")),
+                    f"arn:aws:rds:{at}:og:default:*",
+                ],
+                sid="Databases",
+            ),
+            # RDS makes and rotates the password, in the name of whoever makes the database ("Password management with RDS and
+            # Secrets Manager").
+            iam.allow(
+                ["secretsmanager:CreateSecret", "secretsmanager:RotateSecret", "secretsmanager:TagResource"],
+                [f"arn:aws:secretsmanager:{at}:secret:rds!db-*"],
+                sid="PasswordsOfDatabases",
+            ),
+            iam.allow(
+                _STUDIO,
+                [
+                    *(f"{sagemaker}:{kind}/*" for kind in ("domain", "mlflow-app", "space", "user-profile")),
+                    f"{sagemaker}:pipeline/{mine}",
+                ],
+                sid="Studio",
+            ),
+            iam.allow(
+                ["scheduler:*Resource", "scheduler:*Schedule", "scheduler:*ScheduleGroup"],
+                [f"arn:aws:scheduler:{at}:schedule-group/{mine}", f"arn:aws:scheduler:{at}:schedule/{mine}/{mine}"],
+                sid="Schedules",
+            ),
+            iam.allow(
+                ["cloudwatch:*Dashboard*"], [f"arn:aws:cloudwatch::{scope.account}:dashboard/{mine}"], sid="Dashboards"
+            ),
+            # File systems, databases, notebooks, schedules: made with a key of ours, by a service in the deployer's name.
+            iam.allow(
+                ["kms:Decrypt", "kms:GenerateDataKey*"],
+                keys,
+                sid="KeysThroughServices",
+                when=iam.via(scope.region, "elasticfilesystem", "fsx", "rds", "sagemaker", "scheduler"),
+            ),
+        ]
+
+    def _registry(self) -> list[iam.Statement]:
+        args, scope = self._args, self.scope
+        at, mine = f"{scope.region}:{scope.account}", scope.names.of("*")
+        keys = [each for key in args.keys.values() for each in (key.id, key.replica) if each is not None]
+        sagemaker = f"arn:aws:sagemaker:{at}"
+        return [
+            iam.allow(_REGISTRY_ANYWHERE, ["*"], sid="WhatHasNoNameYet"),
+            iam.allow(
+                _REPOSITORIES,
+                # In the second region too.
+                [f"arn:aws:ecr:*:{scope.account}:repository/{scope.names.full('').rstrip('-')}/*"],
+                sid="Repositories",
+            ),
+            iam.allow(
+                _SIGNERS,
+                [f"arn:aws:signer:{at}:/signing-profiles/{mine.replace('-', '_')}"],
+                sid="Signers",
+            ),
+            iam.allow(
+                [
+                    "sagemaker:*ModelPackageGroup",
+                    "sagemaker:*ModelPackageGroupPolicy",
+                    "sagemaker:AddTags",
+                    "sagemaker:DeleteTags",
+                    "sagemaker:ListTags",
+                ],
+                [f"{sagemaker}:model-package-group/{mine}"],
+                sid="Models",
+            ),
+            iam.allow(_STATE_MACHINES, [f"arn:aws:states:{at}:stateMachine:{mine}"], sid="StateMachines"),
+            iam.allow(_EVENT_RULES, [f"arn:aws:events:{at}:rule/{mine}"], sid="Rules"),
+            # A service keeps a grant on the key of what it makes: repositories, the cluster's secrets, disks, file systems.
+            iam.allow(
+                ["kms:CreateGrant"], keys, sid="GrantsToServices", when={"Bool": {"kms:GrantIsForAWSResource": "true"}}
+            ),
+            iam.allow(["kms:RetireGrant"], keys, sid="GrantsEnd"),
+        ]
 
     def _identities(self) -> list[iam.Statement]:
         scope = self.scope
@@ -251,12 +482,23 @@ class Delivery(Component):
                 sid="RolesForServices",
                 when={"StringEquals": {"iam:PassedToService": list(_PASSED_TO)}},
             ),
-            # Access Analyzer makes its own role with the first analyzer.
+            iam.allow(
+                ["iam:*InstanceProfile"],
+                [f"{at}:instance-profile/{mine}"],
+                sid="ProfilesOfMachines",
+            ),
             iam.allow(
                 ["iam:CreateServiceLinkedRole"],
-                [f"{at}:role/aws-service-role/access-analyzer.amazonaws.com/*"],
-                sid="RoleOfAccessAnalyzer",
-                when={"StringEquals": {"iam:AWSServiceName": "access-analyzer.amazonaws.com"}},
+                [f"{at}:role/aws-service-role/*"],
+                sid="RolesOfServices",
+                when={"StringEquals": {"iam:AWSServiceName": list(_LINKED_ROLES)}},
+            ),
+            # EKS looks whether they are there, as whoever makes a cluster or a node group.
+            iam.allow(["iam:GetRole"], [f"{at}:role/aws-service-role/*"], sid="LookForRolesOfServices"),
+            iam.allow(
+                ["iam:AttachRolePolicy", "iam:PutRolePolicy"],
+                [f"{at}:role/aws-service-role/{_LINKS}/*"],
+                sid="RolesOfLinks",
             ),
         ]
 

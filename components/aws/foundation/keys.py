@@ -1,7 +1,7 @@
 """Customer-managed keys: one a domain."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pulumi
 import pulumi_aws as aws
@@ -35,8 +35,7 @@ def _account(account: str, region: str) -> iam.Condition:  # noqa: ARG001 - the 
 
 
 # Only services that have something to encrypt. S3, Secrets Manager and Lambda use a key in their caller's name: an
-# identity's own policy grants that. The service-linked role of Auto Scaling is not here either: a policy that names a role
-# which is not there yet is refused (MalformedPolicyDocument), so whoever makes the first node group brings both.
+# identity's own policy grants that.
 # SNS: "Enable compatibility between event sources from AWS services and encrypted topics". Its own deliveries that failed go
 # to an encrypted queue.
 _PUBLISHERS = ("cloudwatch", "events", "budgets", "costalerts", "sns")
@@ -51,6 +50,20 @@ _SERVICES: Mapping[Domain, Sequence[_Service]] = {
         *(_Service(name.capitalize(), f"{name}.amazonaws.com", _USE, _account) for name in _PUBLISHERS),
     ),
 }
+
+# Services that start machines with encrypted disks as roles that AWS makes for them, and that have no rights to a key of their
+# own ("Required AWS KMS key policy for use with encrypted volumes", EC2 Auto Scaling; "Service-linked role for Spot Instance
+# requests"); without it a machine is gone at once, with Client.InternalError. By condition and not as the principal: a policy
+# that names a role which is not there yet is refused (MalformedPolicyDocument), and AWS makes these with their first use.
+_STARTERS = (
+    "autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling",
+    "ec2fleet.amazonaws.com/AWSServiceRoleForEC2Fleet",
+    "spot.amazonaws.com/AWSServiceRoleForEC2Spot",
+)
+# The same of FSx ("Working with server-side encrypted Amazon S3 buckets", FSx for Lustre), for keys that encrypt buckets.
+_LINKS = "s3.data-source.lustre.fsx.amazonaws.com/AWSServiceRoleForFSxS3Access_fs-*"
+_BUCKETS = frozenset({"data", "models", "logs"})
+_DISKS = ("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*")
 
 _DOMAINS: Mapping[Domain, str] = {
     "data": "data at rest",
@@ -71,6 +84,8 @@ class KeysArgs:
     """Days between rotations; 90 to 2560 on AWS."""
     deletion_days: int
     """Days in which a deleted key can be had back; 7 to 30."""
+    readers: Mapping[Domain, Sequence[str]] = field(default_factory=dict[Domain, Sequence[str]])
+    """Other accounts that read objects under a domain's key, where the bucket lets them."""
 
 
 class Keys(Component):
@@ -97,6 +112,15 @@ class Keys(Component):
         self.outputs = contracts.Keys(domains={domain: self._key(domain) for domain in _DOMAINS})
         self.finish(self.outputs)
 
+    def _policy(self, domain: Domain) -> iam.Document:
+        scope = self.scope
+        made = policy(scope.account, scope.region, domain)
+        accounts = self._args.readers.get(domain)
+        if accounts:
+            buckets = f"arn:aws:s3:::{scope.names.of('*', 'bucket')}"
+            made["Statement"].append(readers(accounts, scope.region, buckets))
+        return made
+
     def _key(self, domain: Domain) -> contracts.Key:
         scope, args = self.scope, self._args
         second = scope.replica_region if domain in _REPLICATED else None
@@ -104,7 +128,7 @@ class Keys(Component):
         key = aws.kms.Key(
             f"{label}-key",
             description=f"{scope.names.of(domain)}: {_DOMAINS[domain]}",
-            policy=pulumi.Output.json_dumps(policy(scope.account, scope.region, domain)),
+            policy=pulumi.Output.json_dumps(self._policy(domain)),
             enable_key_rotation=True,
             rotation_period_in_days=args.rotation_days,
             deletion_window_in_days=args.deletion_days,
@@ -130,6 +154,17 @@ class Keys(Component):
         return contracts.Key(id=key.arn, replica=replica.arn)
 
 
+def readers(accounts: Sequence[str], region: str, buckets: str) -> iam.Statement:
+    """Accounts decrypt objects of these buckets, through S3 alone. The context is the bucket's ARN, or the object's."""
+    return iam.allow(
+        ["kms:Decrypt"],
+        ["*"],
+        sid="ReadersOfObjects",
+        principals={"AWS": [f"arn:aws:iam::{account}:root" for account in accounts]},
+        when=iam.both(iam.via(region, "s3"), {"StringLike": {"kms:EncryptionContext:aws:s3:arn": buckets}}),
+    )
+
+
 def policy(account: str, region: str, domain: Domain | None = None) -> iam.Document:
     """The policy of a key: the account's own IAM decides, and the services that use the domain's key in their own name may."""
     root = iam.allow(["kms:*"], ["*"], sid="AccountDecidesByIam", principals={"AWS": f"arn:aws:iam::{account}:root"})
@@ -143,4 +178,37 @@ def policy(account: str, region: str, domain: Domain | None = None) -> iam.Docum
         )
         for used in (_SERVICES.get(domain, ()) if domain else ())
     )
-    return iam.document(root, *services)
+    others = _starters(account) if domain == "compute" else _links(account, region) if domain in _BUCKETS else ()
+    return iam.document(root, *services, *others)
+
+
+def _links(account: str, region: str) -> Sequence[iam.Statement]:
+    """What copies between a bucket and the file system that is linked to it: a role that AWS makes for each file system."""
+    who = f"arn:aws:iam::{account}:role/aws-service-role/{_LINKS}"
+    mine: iam.Condition = {"StringEquals": {"kms:CallerAccount": account}, "ArnLike": {"aws:PrincipalArn": who}}
+    return (
+        iam.allow(
+            _DISKS,
+            ["*"],
+            sid="LinkedFileSystems",
+            principals={"AWS": "*"},
+            when=iam.both(mine, iam.via(region, "s3")),
+        ),
+    )
+
+
+def _starters(account: str) -> Sequence[iam.Statement]:
+    roles = [f"arn:aws:iam::{account}:role/aws-service-role/{role}" for role in _STARTERS]
+    mine: iam.Condition = {"StringEquals": {"kms:CallerAccount": account}, "ArnLike": {"aws:PrincipalArn": roles}}
+    anyone = {"AWS": "*"}
+    return (
+        iam.allow(_DISKS, ["*"], sid="DisksOfNewMachines", principals=anyone, when=mine),
+        # The grant by which EC2 reads the disk of a machine for as long as that runs.
+        iam.allow(
+            ["kms:CreateGrant"],
+            ["*"],
+            sid="DisksOfRunningMachines",
+            principals=anyone,
+            when=iam.both(mine, {"Bool": {"kms:GrantIsForAWSResource": "true"}}),
+        ),
+    )

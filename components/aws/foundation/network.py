@@ -1,6 +1,6 @@
 """A private network: a VPC with one subnet of each kind a zone."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Any, Literal
@@ -10,7 +10,7 @@ import pulumi_aws as aws
 
 from components import contracts
 from components.aws.foundation.workload import Workload, WorkloadArgs
-from components.core import iam
+from components.core import eks, iam
 from components.core.addresses import AwsPlan, aws_plan
 from components.scope import Component, Scope, after
 
@@ -20,6 +20,16 @@ ANYWHERE = "0.0.0.0/0"
 # no other way out, all that this platform's workloads call; else only what should never leave the network.
 _ALWAYS = ("secretsmanager",)
 _CLOSED = ("kms", "logs", "monitoring", "sns", "sqs", "sts", "xray")
+Feature = Literal["cluster", "batch", "notebooks"]
+_FEATURES: Mapping[Feature, tuple[str, ...]] = {
+    # Machines, their images, Pod Identity, Karpenter (isolatedVPC: its images by ssm), the drivers of disks, the agent of
+    # CloudWatch ("Private cluster requirements"). Nothing in the cluster calls autoscaling, elasticloadbalancing or fsx.
+    "cluster": ("ec2", "ecr.api", "ecr.dkr", "eks", "eks-auth", "ssm"),
+    # The agent of machines that Batch starts ("Considerations for AWS Batch", interface endpoints).
+    "batch": ("ec2", "ecr.api", "ecr.dkr", "ecs", "ecs-agent", "ecs-telemetry"),
+    # "Connect Studio in a VPC to external resources".
+    "notebooks": ("sagemaker.api", "sagemaker.runtime"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +43,8 @@ class NetworkArgs:
     egress: Literal["open", "deny"]
     allow: Sequence[IPv4Network] = ()
     """With `egress="deny"`: ranges that workloads may reach all the same, on port 443."""
+    features: Collection[Feature] = ("cluster", "batch", "notebooks")
+    """What is in the network: for it the default list has what it calls. An endpoint costs, a missing one stops machines."""
     endpoints: Sequence[str] | None = None
     """Services with an interface endpoint, in place of the default list."""
     flow_logs: bool = True
@@ -74,7 +86,7 @@ class Network(Component):
         super().__init__(name, scope, parent)
         self._args = args
         self._plan: AwsPlan = aws_plan(args.cidr, len(args.zones))
-        self.endpoints = services(nat=args.nat, egress=args.egress, wanted=args.endpoints)
+        self.endpoints = services(nat=args.nat, egress=args.egress, features=args.features, wanted=args.endpoints)
         self._vpc = aws.ec2.Vpc(
             f"{name}-vpc",
             cidr_block=str(args.cidr),
@@ -88,7 +100,8 @@ class Network(Component):
         nats = self._nat_gateways()
         private, private_tables = self._workload_subnets(nats)
         data, data_table = self._data_subnets()
-        ways = [*self._gateway_endpoints([*private_tables, data_table]), *self._interface_endpoints(private)]
+        gateways = self._gateway_endpoints([*private_tables, data_table])
+        ways = [*gateways.values(), *self._interface_endpoints(private)]
         recorded = self._flow_logs() if args.flow_logs else []
         # A subnet is handed on once there is a way from it to what workloads call, and every flow in it is recorded.
         self.outputs = contracts.Network(
@@ -96,6 +109,10 @@ class Network(Component):
             workload_subnets=[after(subnet.id, *rest, *ways, *recorded) for subnet, *rest in private],
             data_subnets=[after(subnet.id, *rest, *recorded) for subnet, *rest in data],
             cidr=str(args.cidr),
+            reach=[ANYWHERE] if args.egress == "open" else [str(args.cidr), *map(str, args.allow)],
+            prefix_lists={service: endpoint.prefix_list_id for service, endpoint in gateways.items()}
+            if args.egress == "deny"
+            else {},
         )
         self.finish(self.outputs)
 
@@ -177,7 +194,7 @@ class Network(Component):
                 zone,
                 cidr,
                 # Where Kubernetes puts internal load balancers and Karpenter its nodes.
-                {"kubernetes.io/role/internal-elb": "1", "karpenter.sh/discovery": self.scope.names.of("cluster")},
+                {"kubernetes.io/role/internal-elb": "1", eks.DISCOVERY: self.scope.names.of("cluster", "cluster")},
             )
             table = aws.ec2.RouteTable(
                 f"{name}-private-routes-{zone}",
@@ -245,28 +262,31 @@ class Network(Component):
             opts=self.options(),
         )
 
-    def _gateway_endpoints(self, tables: Sequence[aws.ec2.RouteTable]) -> list[aws.ec2.VpcEndpoint]:
+    def _gateway_endpoints(self, tables: Sequence[aws.ec2.RouteTable]) -> dict[str, aws.ec2.VpcEndpoint]:
         scope = self.scope
         # Nobody takes data out to a bucket or a table of somebody else through them, not even with credentials brought along.
-        return [
-            aws.ec2.VpcEndpoint(
+        ours = iam.allow(["*"], ["*"], principals="*", when=iam.insiders(scope.account, self._args.organization))
+        # Layers of images lie in a bucket of ECR's own, whose address ECR signs itself ("Amazon ECR interface VPC endpoints",
+        # minimum S3 bucket permissions). Not the repositories of Amazon Linux: images of machines have all they need.
+        layers = iam.allow(
+            ["s3:GetObject"],
+            [f"arn:aws:s3:::prod-{scope.region}-starport-layer-bucket/*"],
+            sid="Layers",
+            principals="*",
+        )
+        return {
+            service: aws.ec2.VpcEndpoint(
                 f"{self.name}-endpoint-{service}",
                 vpc_id=self._vpc.id,
                 service_name=f"com.amazonaws.{scope.region}.{service}",
                 vpc_endpoint_type="Gateway",
                 route_table_ids=[table.id for table in tables],
-                policy=pulumi.Output.json_dumps(
-                    iam.document(
-                        iam.allow(
-                            ["*"], ["*"], principals="*", when=iam.insiders(scope.account, self._args.organization)
-                        )
-                    )
-                ),
+                policy=pulumi.Output.json_dumps(iam.document(ours, *([layers] if service == "s3" else []))),
                 tags=self._tags(service),
                 opts=self.options(),
             )
             for service in ("s3", "dynamodb")
-        ]
+        }
 
     def _interface_endpoints(self, private: Sequence[Sequence[Any]]) -> list[pulumi.CustomResource]:
         args, scope = self._args, self.scope
@@ -359,15 +379,20 @@ class Network(Component):
         return [log]
 
 
-def services(*, nat: str, egress: str, wanted: Sequence[str] | None) -> tuple[str, ...]:
+def services(*, nat: str, egress: str, features: Collection[Feature], wanted: Sequence[str] | None) -> tuple[str, ...]:
     """The services that get an interface endpoint: those `wanted`, else a list by whether workloads have another way out.
 
-    >>> services(nat="none", egress="open", wanted=["sts"])
+    >>> services(nat="none", egress="open", features=[], wanted=["sts"])
     ('sts',)
+    >>> services(nat="none", egress="open", features=["notebooks"], wanted=None)[-2:]
+    ('sagemaker.api', 'sagemaker.runtime')
     """
     if wanted is not None:
         return tuple(dict.fromkeys(wanted))
-    return _ALWAYS if nat != "none" and egress == "open" else (*_ALWAYS, *_CLOSED)
+    if nat != "none" and egress == "open":
+        return _ALWAYS
+    called = (service for feature, known in _FEATURES.items() if feature in features for service in known)
+    return tuple(dict.fromkeys((*_ALWAYS, *_CLOSED, *called)))
 
 
 def _rule(number: int, protocol: str, low: int, high: int, cidr: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pulumi_aws as aws
 
 from components import contracts
 from components.contracts import Text
-from components.core import iam
+from components.core import batch, iam
 from components.scope import Component, Scope, after
 
 READ = (
@@ -27,24 +27,42 @@ _AUDIT = ("arn:aws:iam::aws:policy/SecurityAudit", "arn:aws:iam::aws:policy/job-
 # them, so thirty fill five sixths of a policy, and the eight policies that a persona has left hold 240 buckets.
 _PER_POLICY = 30
 _LOOK = (
-    "cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData", "cloudwatch:ListMetrics", "s3:ListAllMyBuckets",
-    "secretsmanager:ListSecrets", "tag:GetResources",
+    "batch:Describe*", "batch:List*", "cloudwatch:DescribeAlarms", "cloudwatch:GetDashboard", "cloudwatch:GetMetricData",
+    "cloudwatch:ListDashboards", "cloudwatch:ListMetrics", "ecr:DescribeRepositories", "ecr:GetAuthorizationToken",
+    "eks:ListClusters", "fsx:DescribeFileSystems", "logs:DescribeLogGroups", "logs:StopQuery", "s3:ListAllMyBuckets",
+    "sagemaker:ListM*", "sagemaker:ListPipeline*", "secretsmanager:ListSecrets", "tag:GetResources",
+)  # fmt: skip
+_PULL = (
+    "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:DescribeImageScanFindings", "ecr:DescribeImages",
+    "ecr:GetDownloadUrlForLayer", "ecr:ListImages",
+)  # fmt: skip
+# Not ecr:BatchDeleteImage: what an image was that trained a model can be looked up for as long as the repository keeps it.
+_PUSH = ("ecr:CompleteLayerUpload", "ecr:InitiateLayerUpload", "ecr:PutImage", "ecr:UploadLayerPart")
+_LOGS = (
+    "logs:DescribeLogStreams", "logs:FilterLogEvents", "logs:GetLogEvents", "logs:GetQueryResults", "logs:StartQuery",
+)  # fmt: skip
+_MODELS = ("sagemaker:DescribeModelPackage", "sagemaker:DescribeModelPackageGroup")
+_EXPERIMENTS = ("sagemaker:CallMlflowAppApi", "sagemaker:CreatePresignedMlflowAppUrl", "sagemaker:DescribeMlflowApp")
+_PIPELINES = (
+    "sagemaker:RetryPipelineExecution", "sagemaker:StartPipelineExecution", "sagemaker:StopPipelineExecution",
 )  # fmt: skip
 # What keeps the platform running. What changes it goes through delivery: no role, key or bucket policy can be edited here, for
 # with that an administrator could grant himself the data.
 _OPERATE = (
-    "autoscaling:*Scaling*", "autoscaling:Describe*", "autoscaling:*InstanceRefresh*", "budgets:View*", "ce:Get*", "ce:List*",
-    "cloudwatch:*Alarm*", "cloudwatch:*Dashboard*", "cloudwatch:Get*", "cloudwatch:List*", "ec2:*Instances",
-    "ec2:*NetworkInsights*", "ec2:Describe*", "ec2:GetConsoleOutput", "elasticloadbalancing:Describe*", "health:Describe*",
-    "kms:Describe*", "kms:Get*", "kms:List*", "logs:Describe*", "logs:List*", "s3:GetBucket*", "s3:GetLifecycleConfiguration",
-    "s3:GetReplicationConfiguration", "s3:ListAllMyBuckets", "servicequotas:Get*", "servicequotas:List*",
+    "autoscaling:*InstanceRefresh*", "autoscaling:*Scaling*", "autoscaling:Describe*", "batch:CancelJob", "batch:Describe*",
+    "batch:Get*", "batch:List*", "batch:TerminateJob", "budgets:View*", "ce:Get*", "ce:List*", "cloudwatch:*Alarm*",
+    "cloudwatch:*Dashboard*", "cloudwatch:Get*", "cloudwatch:List*", "ec2:*Instances", "ec2:*NetworkInsights*",
+    "ec2:Describe*", "ec2:GetConsoleOutput", "eks:Describe*", "eks:List*", "elasticloadbalancing:Describe*",
+    "health:Describe*", "kms:Describe*", "kms:Get*", "kms:List*", "logs:Describe*", "logs:List*", "logs:StopQuery",
+    "s3:GetBucket*", "s3:GetLifecycleConfiguration", "s3:GetReplicationConfiguration", "s3:ListAllMyBuckets",
+    "sagemaker:DeleteApp", "sagemaker:Stop*", "servicequotas:Get*", "servicequotas:List*",
     "servicequotas:RequestServiceQuotaIncrease", "tag:Get*", "xray:BatchGet*", "xray:Get*",
 )  # fmt: skip
 _OPERATE_NAMED = (
-    "events:DisableRule", "events:EnableRule", "lambda:InvokeFunction", "logs:FilterLogEvents", "logs:GetLogEvents",
-    "logs:StartQuery", "logs:StopQuery", "sns:ConfirmSubscription", "sns:GetTopicAttributes", "sns:List*", "sns:Publish",
-    "sns:Subscribe", "sns:Unsubscribe", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:PurgeQueue", "sqs:ReceiveMessage",
-    "sqs:StartMessageMoveTask",
+    "batch:UpdateJobQueue", "eks:UpdateNodegroupConfig", "events:DisableRule", "events:EnableRule", "lambda:InvokeFunction",
+    "logs:FilterLogEvents", "logs:GetLogEvents", "logs:GetQueryResults", "logs:StartQuery", "sns:ConfirmSubscription",
+    "sns:GetTopicAttributes", "sns:List*", "sns:Publish", "sns:Subscribe", "sns:Unsubscribe", "sqs:DeleteMessage",
+    "sqs:GetQueueAttributes", "sqs:PurgeQueue", "sqs:ReceiveMessage", "sqs:StartMessageMoveTask",
 )  # fmt: skip
 _SECRET_UPKEEP = (
     "secretsmanager:CancelRotateSecret", "secretsmanager:DescribeSecret", "secretsmanager:ListSecretVersionIds",
@@ -82,6 +100,10 @@ class PersonasArgs:
     secrets: Sequence[Secret]
     secrets_key: contracts.Key
     boundary: contracts.Boundary
+    teams: Sequence[str] = ()
+    """Teams whose jobs queues of AWS Batch take; where there are none, nobody submits to Batch."""
+    training_images: Sequence[str] = ()
+    """Repositories of the images that training runs; to those also data scientists push."""
 
 
 class Personas(Component):
@@ -91,6 +113,11 @@ class Personas(Component):
     everything is set up; for platform administrators what keeps it running, without the data. Never owns a user, a group or
     a permission set, which live in the organization's management account. Grants are put together by persona, thirty zones a
     policy, so that many zones do not pass IAM's limits.
+
+    Who trains also finds the cluster, in which its access entries decide; pulls images, pushes those of training, and as an
+    engineer all of them, with a signature; submits jobs to Batch, as one of the teams, and ends any; reads their logs; records
+    experiments; registers versions of models, none of them approved. To which team somebody belongs AWS does not know: one
+    role is all that a persona's people have, and CloudTrail says who it was.
 
     Whoever comes from Identity Center assumes a second role, and AWS ends such a chained session after an hour at most.
 
@@ -159,7 +186,7 @@ class Personas(Component):
         if persona == "platform-admin":
             yield "operations", self._operations()
         elif persona != "auditor":
-            yield "overview", [iam.allow(_LOOK, ["*"])]
+            yield "overview", [iam.allow(_LOOK, ["*"]), *self._work(persona)]
         zones = [zone for zone in args.zones if persona in (*zone.readers, *zone.writers)]
         for i in range(0, len(zones), _PER_POLICY):
             yield f"storage-{i // _PER_POLICY}", list(_storage(persona, zones[i : i + _PER_POLICY], region))
@@ -175,10 +202,60 @@ class Personas(Component):
                 ],
             )
 
+    def _work(self, persona: str) -> Iterator[iam.Statement]:
+        """What training a model takes, beside its data."""
+        args, scope = self._args, self.scope
+        at, mine = f"{scope.region}:{scope.account}", scope.names.of("*")
+        repositories = f"arn:aws:ecr:{at}:repository/{scope.names.full('').rstrip('-')}"
+        sagemaker = f"arn:aws:sagemaker:{at}"
+        engineer = persona == "ml-engineer"
+        yield iam.allow(["eks:DescribeCluster"], [f"arn:aws:eks:{at}:cluster/{mine}"], sid="FindCluster")
+        # Our own, and those that come through the cache of a public registry.
+        yield iam.allow(_PULL, [f"{repositories}/*", f"{repositories}-*"], sid="PullImages")
+        if pushed := ["*"] if engineer else args.training_images:
+            yield iam.allow(_PUSH, [f"{repositories}/{name}" for name in pushed], sid="PushImages")
+        if engineer:
+            profiles = f"arn:aws:signer:{at}:/signing-profiles/{mine.replace('-', '_')}"
+            # To sign, and to see whether a signature was revoked ("Sign container images in Signer").
+            yield iam.allow(
+                ["signer:GetRevocationStatus", "signer:GetSigningProfile", "signer:SignPayload"],
+                [profiles, f"arn:aws:signer:{at}:/signing-jobs/*"],
+                sid="SignImages",
+            )
+        jobs = f"arn:aws:batch:{at}:job/*"
+        if args.teams:
+            yield iam.allow(
+                ["batch:SubmitJob"],
+                [f"arn:aws:batch:{at}:job-definition/{mine}", f"arn:aws:batch:{at}:job-queue/{mine}", jobs],
+                sid="SubmitJobs",
+                # Batch takes any other share too, at the weight of a team of one. The key belongs to jobs, and definitions and
+                # queues do not have it ("Actions, resources, and condition keys for AWS Batch").
+                when={"StringEqualsIfExists": {"batch:ShareIdentifier": [batch.share(team) for team in args.teams]}},
+            )
+            # A job has no name in its ARN.
+            yield iam.allow(["batch:CancelJob", "batch:TagResource", "batch:TerminateJob"], [jobs], sid="EndJobs")
+        groups = (f"/{scope.names.of('jobs')}/*", f"/aws/containerinsights/{mine}", "/aws/sagemaker/*")
+        yield iam.allow(_LOGS, [f"arn:aws:logs:{at}:log-group:{group}" for group in groups], sid="ReadLogs")
+        yield iam.allow(_EXPERIMENTS, [f"{sagemaker}:mlflow-app/*"], sid="RecordExperiments")
+        packages = [f"{sagemaker}:model-package-group/{mine}", f"{sagemaker}:model-package/{mine}/*"]
+        yield iam.allow(
+            ["sagemaker:CreateModelPackage"],
+            packages,
+            sid="RegisterModels",
+            when={"StringEqualsIfExists": {"sagemaker:ModelApprovalStatus": "PendingManualApproval"}},
+        )
+        yield iam.allow(_MODELS, packages, sid="SeeModels")
+        pipelines = [f"{sagemaker}:pipeline/{mine}"]
+        yield iam.allow(["sagemaker:DescribePipeline*"], pipelines, sid="SeePipelines")
+        if engineer:
+            yield iam.allow(_PIPELINES, pipelines, sid="RunPipelines")
+
     def _operations(self) -> list[iam.Statement]:
         args, scope = self._args, self.scope
         at, mine = f"{scope.region}:{scope.account}", scope.names.of("*")
         named = [
+            f"arn:aws:batch:{at}:job-queue/{mine}",
+            f"arn:aws:eks:{at}:nodegroup/{mine}/*",
             f"arn:aws:events:{at}:rule/{mine}",
             f"arn:aws:lambda:{at}:function:{mine}",
             f"arn:aws:logs:{at}:log-group:/{mine}",

@@ -14,14 +14,25 @@ from components.scope import Component, Scope, after
 # Services of Google that encrypt with each domain's key, in their own name. Source: Cloud KMS "Compatible services".
 _USERS: Mapping[Domain, tuple[str, ...]] = {
     "data": ("storage.googleapis.com",),
-    "models": ("storage.googleapis.com",),
+    "models": (
+        "aiplatform.googleapis.com",
+        "artifactregistry.googleapis.com",
+        "storage.googleapis.com",
+        "workflows.googleapis.com",
+    ),
     "logs": ("pubsub.googleapis.com", "storage.googleapis.com"),
-    "secrets": ("pubsub.googleapis.com", "secretmanager.googleapis.com"),
-    # A function's source and image lie with all of these ("Protect your data with CMEK", Cloud Run functions).
+    # GKE encrypts the secrets of a cluster with it ("Encrypt secrets at the application layer").
+    "secrets": ("container.googleapis.com", "pubsub.googleapis.com", "secretmanager.googleapis.com"),
+    # A function's source and image lie with all of these ("Protect your data with CMEK", Cloud Run functions). Disks of a
+    # cluster's machines take both compute and container ("Use customer-managed encryption keys", GKE).
     "compute": (
+        "aiplatform.googleapis.com",
         "artifactregistry.googleapis.com",
         "cloudfunctions.googleapis.com",
+        "compute.googleapis.com",
+        "container.googleapis.com",
         "eventarc.googleapis.com",
+        "notebooks.googleapis.com",
         "run.googleapis.com",
         "storage.googleapis.com",
     ),
@@ -29,14 +40,19 @@ _USERS: Mapping[Domain, tuple[str, ...]] = {
 # Of them, those that keep something outside of the environment's region.
 _ABROAD = ("secretmanager.googleapis.com", "storage.googleapis.com")
 # What each of their agents needs to do its work. Google grants it to an agent that it made by itself, and to none that was
-# made on request ("Create and grant roles to service agents"). The agent of Cloud Storage cannot be made on request.
+# made on request ("Create and grant roles to service agents"). The agents of Cloud Storage and of Compute Engine cannot be made
+# on request; the latter comes with its API.
 _AGENT_ROLES: Mapping[str, str | None] = {
+    "aiplatform.googleapis.com": "roles/aiplatform.serviceAgent",
     "artifactregistry.googleapis.com": "roles/artifactregistry.serviceAgent",
     "cloudfunctions.googleapis.com": "roles/cloudfunctions.serviceAgent",
+    "container.googleapis.com": "roles/container.serviceAgent",
     "eventarc.googleapis.com": "roles/eventarc.serviceAgent",
+    "notebooks.googleapis.com": "roles/notebooks.serviceAgent",
     "pubsub.googleapis.com": "roles/pubsub.serviceAgent",
     "run.googleapis.com": "roles/run.serviceAgent",
     "secretmanager.googleapis.com": None,
+    "workflows.googleapis.com": "roles/workflows.serviceAgent",
 }
 _ROLE = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
 _DAY = 86_400
@@ -151,8 +167,8 @@ class Keys(Component):
                 f"{self.name}-{label}-{user.removesuffix('.googleapis.com')}",
                 crypto_key_id=key.id,
                 role=_ROLE,
-                member=agent(user, args.number),
                 # A grant to an agent that is not there yet is refused.
+                member=args.apis[user].apply(lambda _, user=user: agent(user, args.number)),
                 opts=self.options(depends_on=self._agents.get(user, [])),
             )
             for user in users

@@ -19,16 +19,22 @@ _RESTRICTED = IPv4Network("199.36.153.4/30")
 # Names that Google's APIs and registries go by, each answered with the addresses above (same source, "domain options").
 _DOMAINS = ("googleapis.com", "gcr.io", "pkg.dev", "run.app", "cloudfunctions.net", "gke.goog")
 _TTL = 300
+# Secondary ranges of the subnet of machines.
+_PODS, _SERVICES = "pods", "services"
 # Where Identity-Aware Proxy comes from ("Using IAP for TCP forwarding"), and health checks ("Health checks overview").
 _IAP = "35.235.240.0/20"
 _HEALTH_CHECKS = ("35.191.0.0/16", "130.211.0.0/22")
 # The metadata server also answers names ("Cloud DNS overview"), and Google's clock.
 _METADATA = "169.254.169.254/32"
-# Services whose data leaves the project only over the perimeter's border ("VPC Service Controls supported products").
+# Services whose data leaves the project only over the perimeter's border ("VPC Service Controls supported products"). To GKE
+# belong its metadata and image streaming, to notebooks of Colab Enterprise Dataform, to workflows their executions.
 _FENCED = (
-    "artifactregistry.googleapis.com", "cloudfunctions.googleapis.com", "cloudkms.googleapis.com", "logging.googleapis.com",
-    "monitoring.googleapis.com", "pubsub.googleapis.com", "run.googleapis.com", "secretmanager.googleapis.com",
-    "storage.googleapis.com",
+    "aiplatform.googleapis.com", "artifactregistry.googleapis.com", "binaryauthorization.googleapis.com",
+    "cloudfunctions.googleapis.com", "cloudkms.googleapis.com", "cloudscheduler.googleapis.com", "container.googleapis.com",
+    "containeranalysis.googleapis.com", "containerfilesystem.googleapis.com", "dataform.googleapis.com",
+    "kubernetesmetadata.googleapis.com", "logging.googleapis.com", "lustre.googleapis.com", "monitoring.googleapis.com",
+    "notebooks.googleapis.com", "pubsub.googleapis.com", "run.googleapis.com", "secretmanager.googleapis.com",
+    "sqladmin.googleapis.com", "storage.googleapis.com", "workflows.googleapis.com",
 )  # fmt: skip
 
 
@@ -115,6 +121,8 @@ class Network(Component):
             workload_subnets=[after(subnets["nodes"].id, *ready)],
             data_subnets=[after(subnets["data"].id, *ready)],
             cidr=str(args.cidr),
+            pod_range=_PODS,
+            service_range=_SERVICES,
         )
         self.finish(self.outputs)
 
@@ -141,8 +149,8 @@ class Network(Component):
                 network=self._network.id,
                 ip_cidr_range=str(cidr),
                 secondary_ip_ranges=[
-                    {"range_name": "pods", "ip_cidr_range": str(plan.pods)},
-                    {"range_name": "services", "ip_cidr_range": str(plan.services)},
+                    {"range_name": _PODS, "ip_cidr_range": str(plan.pods)},
+                    {"range_name": _SERVICES, "ip_cidr_range": str(plan.services)},
                 ]
                 if use == "nodes"
                 else [],

@@ -29,36 +29,74 @@ _WATCH = (
     "monitoring.metricDescriptors.list",
     "monitoring.timeSeries.list",
 )
+# Images to run and to look into; who writes to which repository is granted on the repository.
+_PULL = (
+    "artifactregistry.dockerimages.get",
+    "artifactregistry.dockerimages.list",
+    "artifactregistry.repositories.downloadArtifacts",
+    "artifactregistry.tags.get",
+    "artifactregistry.tags.list",
+    "artifactregistry.versions.get",
+    "artifactregistry.versions.list",
+)
+# How a pipeline is doing, and its jobs.
+_FOLLOW = (
+    "aiplatform.customJobs.get",
+    "aiplatform.customJobs.list",
+    "workflows.executions.get",
+    "workflows.executions.list",
+    "workflows.stepEntries.get",
+    "workflows.stepEntries.list",
+)
 # Sources: IAM "Roles and permissions index". Nobody here can act as a service account, grant a role or read a secret's value.
 _ROLES: Mapping[Persona, _Role] = {
     "data-scientist": _Role(
         "Data scientist",
         "Finds data and models, and sees how what he runs is doing.",
-        (*_WATCH, *see("monitoring", "projects", "storage")),
+        (
+            *_WATCH,
+            *_PULL,
+            *_FOLLOW,
+            *see("aiplatform", "artifactregistry", "container", "monitoring", "projects", "storage", "workflows"),
+        ),
     ),
     "ml-engineer": _Role(
         "ML engineer",
-        "Sees everything that runs, and how it is doing.",
+        "Sees everything that runs, and how it is doing; starts pipelines.",
         (
             *_WATCH,
+            *_PULL,
+            *_FOLLOW,
             *see(
+                "aiplatform",
                 "artifactregistry",
                 "cloudfunctions",
+                "cloudscheduler",
+                "container",
+                "lustre",
                 "monitoring",
                 "projects",
                 "pubsub",
                 "run",
                 "secretmanager",
                 "storage",
+                "workflows",
             ),
+            # As the identity of the pipeline, not as himself.
+            "workflows.executions.cancel",
+            "workflows.executions.create",
         ),
     ),
     "platform-admin": _Role(
         "Platform administrator",
-        "Runs the environment: alerts, messages, versions of secrets; reads no data and no secret.",
+        "Runs the environment: alerts, messages, pipelines, versions of secrets; reads no data and no secret.",
         (
             *_WATCH,
+            *_FOLLOW,
             *see(),
+            "aiplatform.customJobs.cancel",
+            "cloudscheduler.jobs.enable",
+            "cloudscheduler.jobs.pause",
             "monitoring.alertPolicies.create",
             "monitoring.alertPolicies.delete",
             "monitoring.alertPolicies.update",
@@ -67,10 +105,12 @@ _ROLES: Mapping[Persona, _Role] = {
             "monitoring.dashboards.update",
             "monitoring.notificationChannels.sendVerificationCode",
             "monitoring.notificationChannels.verify",
+            "notebooks.instances.stop",
             "secretmanager.versions.add",
             "secretmanager.versions.destroy",
             "secretmanager.versions.disable",
             "secretmanager.versions.enable",
+            "workflows.executions.cancel",
         ),
     ),
     "auditor": _Role(
@@ -81,6 +121,8 @@ _ROLES: Mapping[Persona, _Role] = {
     ),
 }
 _READ, _WRITE = "roles/storage.objectViewer", "roles/storage.objectUser"
+# A bucket of logs beside the two that every project has is read by its views ("Configure log views").
+_LOGS = "roles/logging.viewAccessor"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +158,9 @@ class Personas(Component):
     """A custom role for each persona, given to its group, and the group's rights on buckets and secrets.
 
     Data is granted on the bucket that holds it and a secret on the secret, never on the project; each grant is a
-    member of its own, so that neither a hundred zones nor another's grant meet a limit or each other.
+    member of its own, so that neither a hundred zones nor another's grant meet a limit or each other. Everybody reads the
+    logs of the cluster, where those of jobs are: they have a bucket of their own, which is read by a grant of its own. What
+    approves a model and what opens a notebook is granted where those are made.
 
     Owns the custom roles and the grants to groups. Never owns a group, nor how long its members stay signed in: that is the
     organisation's session control. Costs nothing. A destroy takes it away; Google keeps a custom role's id for weeks,
@@ -162,6 +206,18 @@ class Personas(Component):
                 opts=self.options(),
             )
         ]
+        logs = self.scope.names.of(nth("cluster", args.generation), "compute")
+        views = f"projects/{self.scope.account}/locations/{self.scope.region}/buckets/{logs}/views/"
+        grants.append(
+            gcp.projects.IAMMember(
+                f"{label}-logs",
+                project=args.apis["cloudresourcemanager.googleapis.com"],
+                role=_LOGS,
+                member=member,
+                condition={"title": "logs-of-the-cluster", "expression": f"resource.name.startsWith('{views}')"},
+                opts=self.options(),
+            )
+        )
         for zone, access in args.zones.items():
             if persona in (*access.readers, *access.writers):
                 grants.append(

@@ -19,7 +19,7 @@ class Grant:
     repository: tuple[str, contracts.Text] | None = None
     """Location and name of a repository of Artifact Registry."""
     condition: tuple[str, str] | None = None
-    """Title and expression; only on the project."""
+    """Title and expression; on the project or a bucket."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +64,16 @@ class Workload(Component):
 
     def _grant(self, label: str, grant: Grant, identity: gcp.serviceaccount.Account) -> pulumi.Resource:
         name, member, opts = f"{self.name}-{label}", identity.member, self.options()
+        title, expression = grant.condition or (None, None)
         if grant.bucket is not None:
-            return gcp.storage.BucketIAMMember(name, bucket=grant.bucket, role=grant.role, member=member, opts=opts)
+            return gcp.storage.BucketIAMMember(
+                name,
+                bucket=grant.bucket,
+                role=grant.role,
+                member=member,
+                condition={"title": title, "expression": expression} if title and expression else None,
+                opts=opts,
+            )
         if grant.repository is not None:
             location, repository = grant.repository
             return gcp.artifactregistry.RepositoryIamMember(
@@ -77,7 +85,6 @@ class Workload(Component):
                 member=member,
                 opts=opts,
             )
-        title, expression = grant.condition or (None, None)
         return gcp.projects.IAMMember(
             name,
             project=self._args.apis["cloudresourcemanager.googleapis.com"],

@@ -1,6 +1,6 @@
 """Rules on cost."""
 
-from tests.policies.build import aws, bad, changed, gcp, good, make
+from tests.policies.build import aws, bad, changed, gcp, good, make, thing
 
 
 def notification(kind, threshold=80, **rest):
@@ -16,6 +16,21 @@ def notification(kind, threshold=80, **rest):
 
 def budget(*notifications):
     return make("aws:budgets/budget:Budget", inputs={"notifications": list(notifications)})
+
+
+ENVIRONMENT = "aws:batch/computeEnvironment:ComputeEnvironment"
+
+
+def karpenter(**limits):
+    return thing("karpenter.sh/v1:NodePool", spec={"limits": limits} if limits else {})
+
+
+def node_pool(**inputs):
+    return make("gcp:container/nodePool:NodePool", inputs=inputs)
+
+
+def cluster(**scaling):
+    return make("gcp:container/cluster:Cluster", inputs={"clusterAutoscaling": scaling})
 
 
 SPENT, FORECAST = notification("ACTUAL"), notification("FORECASTED", 100)
@@ -81,5 +96,26 @@ CASES = [
         "scale-ceiling",
         "a service",
         make("gcp:cloudrunv2/service:Service", inputs={"template": {"scaling": {"maxInstanceCount": 4}}}),
+    ),
+    bad("scale-ceiling", "a pool of Karpenter", "no ceiling", karpenter()),
+    bad("scale-ceiling", "a pool of Karpenter with words", "no ceiling", karpenter(cpu="many")),
+    bad("scale-ceiling", "a pool of GKE", "no ceiling", node_pool(autoscaling={"totalMinNodeCount": 0})),
+    bad("scale-ceiling", "an environment of Batch", "no ceiling", make(ENVIRONMENT, inputs={"computeResources": {}})),
+    bad("scale-ceiling", "a managed group", "no ceiling", make("aws:eks/nodeGroup:NodeGroup", inputs={})),
+    bad("scale-ceiling", "pools by itself", "as many as it likes", cluster(enabled=True)),
+    good("scale-ceiling", "a pool of Karpenter", karpenter(**{"nvidia.com/gpu": "8"}), karpenter(memory="64Gi")),
+    good("scale-ceiling", "a pool of GKE", node_pool(autoscaling={"totalMaxNodeCount": 4}), node_pool(nodeCount=1)),
+    good("scale-ceiling", "a pool of GKE by zone", node_pool(autoscaling={"maxNodeCount": 4})),
+    good(
+        "scale-ceiling",
+        "an environment of Batch, a group",
+        make(ENVIRONMENT, inputs={"computeResources": {"maxVcpus": 64}}),
+        make("aws:eks/nodeGroup:NodeGroup", inputs={"scalingConfig": {"maxSize": 4}}),
+    ),
+    good(
+        "scale-ceiling",
+        "no pools by itself, or so many",
+        cluster(enabled=False),
+        cluster(enabled=True, resourceLimits=[{"resourceType": "cpu", "maximum": 64}]),
     ),
 ]

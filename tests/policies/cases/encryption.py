@@ -1,6 +1,6 @@
 """Rules on keys and encryption."""
 
-from tests.policies.build import ACCOUNT, PROJECT, aws, bad, changed, document, gcp, good, make, ref
+from tests.policies.build import ACCOUNT, PROJECT, aws, bad, changed, document, gcp, good, make, ref, thing
 
 ROOT = {
     "Sid": "Root",
@@ -35,6 +35,17 @@ def secret(replication):
 
 def gcs(**inputs):
     return make("gcp:storage/bucket:Bucket", inputs={"name": "acme-dev-raw", **inputs})
+
+
+NODE_CLASS = "karpenter.k8s.aws/v1:EC2NodeClass"
+
+
+def template(**ebs):
+    return make("aws:ec2/launchTemplate:LaunchTemplate", inputs={"blockDeviceMappings": [{"ebs": ebs}]})
+
+
+def disks(provisioner, **parameters):
+    return thing("storage.k8s.io/v1:StorageClass", provisioner=provisioner, parameters=parameters)
 
 
 def of_key(name):
@@ -181,4 +192,39 @@ CASES = [
         changed(KEY, policy=document({**ROOT, "Principal": {"AWS": ACCOUNT}})),
     ),
     good("key-administrable", "not yet known", BUCKET, changed(KEY, policy=ref(BUCKET, "policy"))),
+    bad(
+        RULE,
+        "one path of two",
+        "nodeConfig.bootDiskKmsKey names no key",
+        make("gcp:container/cluster:Cluster", inputs={"databaseEncryption": {"keyName": KEY_NAME}}),
+    ),
+    bad(RULE, "a machine's disk", "names no key", template(encrypted="true")),
+    bad(RULE, "no disk that it says anything of", "names no key", make("aws:ec2/launchTemplate:LaunchTemplate")),
+    bad(RULE, "a disk of Karpenter's machines", "names no key", thing(NODE_CLASS, spec={"amiFamily": "AL2023"})),
+    bad(RULE, "a class of disks", "names no key", disks("ebs.csi.aws.com", type="gp3")),
+    bad(RULE, "a file system", "kmsKeyId names no key", make("aws:fsx/lustreFileSystem:LustreFileSystem")),
+    bad(
+        RULE,
+        "a notebook's second disk",
+        "gceSetup.dataDisks.*.kmsKey names no key",
+        make("gcp:workbench/instance:Instance", inputs={"gceSetup": {"bootDisk": {"kmsKey": KEY_NAME}}}),
+    ),
+    good(
+        RULE,
+        "both paths",
+        make(
+            "gcp:container/cluster:Cluster",
+            inputs={"databaseEncryption": {"keyName": KEY_NAME}, "nodeConfig": {"bootDiskKmsKey": KEY_NAME}},
+        ),
+    ),
+    good(
+        RULE,
+        "machines' disks",
+        KEY,
+        template(kmsKeyId=ref(KEY, "arn")),
+        thing(NODE_CLASS, spec={"blockDeviceMappings": [{"ebs": {"kmsKeyID": ref(KEY, "arn")}}]}),
+    ),
+    good(RULE, "a class of disks", KEY, disks("ebs.csi.aws.com", kmsKeyId=ref(KEY, "arn"))),
+    good(RULE, "a class of disks on GKE", disks("pd.csi.storage.gke.io", **{"disk-encryption-kms-key": KEY_NAME})),
+    good(RULE, "a class of file systems", disks("fsx.csi.aws.com")),
 ]

@@ -46,6 +46,13 @@ def of_deployer(policy_, waits_for=None):
     return policy_, attachment, DEPLOYER
 
 
+def log_policy(
+    *actions, who="events.amazonaws.com", resource=f"arn:aws:logs:us-west-2:{ACCOUNT}:log-group:/aws/events/a:*"
+):
+    statement = {"Effect": "Allow", "Principal": {"Service": who}, "Action": list(actions), "Resource": resource}
+    return make("aws:cloudwatch/logResourcePolicy:LogResourcePolicy", inputs={"policyDocument": document(statement)})
+
+
 def role(**inputs):
     return make("aws:iam/role:Role", "role", inputs=inputs)
 
@@ -560,4 +567,9 @@ CASES = [
     bad("account-defaults", "nothing", "access from outside", aws()),
     good("account-defaults", "everything", aws(), *ACCOUNT_DEFAULTS),
     good("account-defaults", "another cloud", gcp()),
+    bad(SOURCE, "events that somebody's rule writes", "events.amazonaws.com may", log_policy("logs:PutLogEvents")),
+    bad(SOURCE, "a stream, and what is in it", "may act", log_policy("logs:CreateLogStream", "logs:PutLogEvents")),
+    bad(SOURCE, "a stream of any group", "may act", log_policy("logs:CreateLogStream", resource="*")),
+    bad(SOURCE, "a stream for another service", "may act", log_policy("logs:CreateLogStream", who="es.amazonaws.com")),
+    good(SOURCE, "an empty stream for EventBridge", log_policy("logs:CreateLogStream")),
 ]

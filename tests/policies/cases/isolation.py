@@ -1,13 +1,36 @@
 """Rules on staying within the environment."""
 
-from tests.policies.build import ACCOUNT, NUMBER, PROJECT, STACK, aws, bad, changed, document, gcp, good, make, ref, urn
+from dataclasses import replace
+
+from tests.policies.build import (
+    ACCOUNT,
+    NUMBER,
+    PROJECT,
+    STACK,
+    aws,
+    bad,
+    changed,
+    cluster,
+    document,
+    gcp,
+    good,
+    make,
+    ref,
+    thing,
+    urn,
+)
 
 AWS, GCP = aws(), gcp()
 EUROPE = aws(region="eu-central-1")
 TOPIC = make("aws:sns/topic:Topic", inputs={"name": "acme-dev-alerts"})
 PROVIDER, PINNED = "isolation-explicit-provider", "isolation-provider-pinned"
+CLUSTER, EKS = "isolation-cluster-pinned", make("aws:eks/cluster:Cluster", inputs={"name": "acme-dev"})
 PLACE, FOREIGN = "isolation-jurisdiction", "isolation-no-foreign"
 DEFAULT = f"urn:pulumi:{STACK}::ai-platform::pulumi:providers:aws::default_7_51_1"
+
+
+def changed_provider(provider):
+    return replace(thing("core/v1:Namespace"), provider=provider)
 
 
 def bucket(**inputs):
@@ -240,4 +263,18 @@ CASES = [
         TOPIC,
         make("aws:sqs/queue:Queue", inputs={"name": ref(TOPIC, "name")}),
     ),
+    bad(PROVIDER, "an object in whatever cluster", "no explicit provider", changed_provider("")),
+    bad(PROVIDER, "an object by default", "the default one", changed_provider(DEFAULT.replace("aws", "kubernetes"))),
+    good(PROVIDER, "an object in its cluster", thing("core/v1:Namespace")),
+    bad(CLUSTER, "none", "the caller used last", changed(cluster(EKS), kubeconfig=None)),
+    bad(CLUSTER, "another's", "not one that this program makes", cluster()),
+    bad(CLUSTER, "no identifier", "nothing says which cluster", EKS, changed(cluster(EKS), clusterIdentifier=None)),
+    bad(
+        CLUSTER,
+        "a token",
+        "a credential: token",
+        EKS,
+        changed(cluster(EKS), kubeconfig='{"users": [{"name": "it", "user": {"token": "x"}}]}'),
+    ),
+    good(CLUSTER, "its own", EKS, cluster(EKS)),
 ]

@@ -1,6 +1,6 @@
 """Rules on the network."""
 
-from tests.policies.build import aws, bad, gcp, good, make, ref
+from tests.policies.build import aws, bad, gcp, good, make, ref, thing
 
 VPC = make("aws:ec2/vpc:Vpc", "vpc", inputs={"cidrBlock": "10.0.0.0/16"})
 GROUP = make("aws:ec2/securityGroup:SecurityGroup", "group", inputs={"vpcId": ref(VPC, "id")})
@@ -336,5 +336,28 @@ CASES = [
         gcp("prod"),
         NETWORK,
         firewall(direction="EGRESS", denies=[{"protocol": "all"}]),
+    ),
+    bad(
+        "network-no-public-address",
+        "machines of a template",
+        "have public addresses",
+        make(
+            "aws:ec2/launchTemplate:LaunchTemplate",
+            inputs={"networkInterfaces": [{"deviceIndex": 0}, {"associatePublicIpAddress": "true"}]},
+        ),
+    ),
+    bad(
+        "network-no-public-address",
+        "machines of Karpenter",
+        "have public addresses",
+        thing("karpenter.k8s.aws/v1:EC2NodeClass", spec={"associatePublicIPAddress": True}),
+    ),
+    good(
+        "network-no-public-address",
+        "machines without",
+        make(
+            "aws:ec2/launchTemplate:LaunchTemplate", inputs={"networkInterfaces": [{"associatePublicIpAddress": False}]}
+        ),
+        thing("karpenter.k8s.aws/v1:EC2NodeClass", spec={"associatePublicIPAddress": False}),
     ),
 ]

@@ -67,4 +67,10 @@ CASES = [
         ),
     ),
     good(DEAD_LETTER, "a topic", subscription(deadLetterPolicy={"deadLetterTopic": "t"})),
+    good(
+        DEAD_LETTER,
+        "a schedule's queue",
+        DEAD,
+        make("aws:scheduler/schedule:Schedule", inputs={"target": {"deadLetterConfig": {"arn": ref(DEAD, "arn")}}}),
+    ),
 ]

@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 
-from tests.policies.build import aws, bad, changed, gcp, good, make
+from tests.policies.build import aws, bad, changed, gcp, good, make, thing
 
 BUCKET = make("aws:s3/bucket:Bucket", inputs={"bucket": "acme-dev-raw"}, protect=True, retain_on_delete=True)
 SECRET = make(
     "aws:secretsmanager/secret:Secret", inputs={"recoveryWindowInDays": 30}, protect=True, retain_on_delete=True
 )
+EKS, GKE = "aws:eks/cluster:Cluster", "gcp:container/cluster:Cluster"
+LOG_BUCKET = "gcp:logging/projectBucketConfig:ProjectBucketConfig"
+KEPT = {"protect": True, "retain_on_delete": True}
 GCS = make("gcp:storage/bucket:Bucket", inputs={"name": "acme-dev-raw"}, protect=True, retain_on_delete=True)
 
 
@@ -53,4 +56,37 @@ CASES = [
     good("prod-log-retention", "a year", aws("prod"), group(365)),
     good("prod-log-retention", "for ever, which is another rule's", aws("prod"), group(0)),
     good("prod-log-retention", "a month in dev", aws("dev"), group(30)),
+    bad("prod-protection", "a cluster", "for whoever asks", aws("prod"), make(EKS, inputs={}, **KEPT)),
+    bad(
+        "prod-protection",
+        "a cluster of GKE",
+        "for whoever asks",
+        gcp("prod"),
+        make(GKE, inputs={"deletionProtection": False}, **KEPT),
+    ),
+    bad("prod-protection", "a cluster by Pulumi", "not protected", gcp("prod"), make(GKE, inputs={})),
+    bad(
+        "prod-protection",
+        "images",
+        "every image in it",
+        aws("prod"),
+        make("aws:ecr/repository:Repository", inputs={"forceDelete": True}, **KEPT),
+    ),
+    bad(
+        "prod-protection",
+        "users' files",
+        "users' files go",
+        aws("prod"),
+        make("aws:sagemaker/domain:Domain", inputs={"retentionPolicy": {"homeEfsFileSystem": "Delete"}}, **KEPT),
+    ),
+    bad("prod-protection", "a claim", "not protected", aws("prod"), thing("core/v1:PersistentVolumeClaim")),
+    good(
+        "prod-protection",
+        "clusters",
+        aws("prod"),
+        make(EKS, inputs={"deletionProtection": True}, **KEPT),
+        make(GKE, inputs={}, **KEPT),
+    ),
+    bad("prod-log-retention", "thirty days by default", "keeps 30 days", gcp("prod"), make(LOG_BUCKET, inputs={})),
+    good("prod-log-retention", "a year on Google Cloud", gcp("prod"), make(LOG_BUCKET, inputs={"retentionDays": 400})),
 ]

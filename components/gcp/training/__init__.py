@@ -1,0 +1,1 @@
+"""Training: pools, queues, notebooks, experiments, pipelines."""

@@ -1,0 +1,1 @@
+"""Kubernetes: what runs inside a cluster, the same on EKS and GKE."""

@@ -1,0 +1,1 @@
+"""What work in a cluster reads and writes besides its own disk."""

@@ -1,0 +1,166 @@
+"""Kubernetes: the table of contents. What is in a cluster, in which order, and what each part hands to the next."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pulumi
+
+from components import contracts
+from components.kubernetes.contracts import Kueue as Queues
+from components.kubernetes.contracts import Tenants as Namespaces
+from components.kubernetes.contracts import Verification
+from components.kubernetes.contracts import Volumes as Claims
+from components.kubernetes.data.volumes import Volumes, VolumesArgs
+from components.kubernetes.foundation.admission import Admission, AdmissionArgs
+from components.kubernetes.foundation.charts import SYSTEM, Charts, ChartsArgs
+from components.kubernetes.foundation.signatures import Signatures, SignaturesArgs
+from components.kubernetes.foundation.tenants import Tenant, Tenants, TenantsArgs
+from components.kubernetes.operations.metrics import Metrics, MetricsArgs
+from components.kubernetes.training.queues import Kueue, KueueArgs
+from components.kubernetes.training.tracking import Mlflow, MlflowArgs
+from components.scope import Scope
+from components.spec.capacity import PoolPlan, QueuePlan
+from components.spec.training import Distributed, TrainingTeam
+
+
+@dataclass(frozen=True, kw_only=True)
+class InClusterArgs:
+    """What a cloud hands over with its cluster."""
+
+    cluster: contracts.Cluster
+    pools: contracts.Pools
+    plans: Mapping[str, PoolPlan]
+    """The cloud's pools; those of another scheduler are left out."""
+    queues: Mapping[str, QueuePlan]
+    """The cloud's queues; those of another scheduler are left out."""
+    nominal: Mapping[tuple[str, str, str], int]
+    """As `Capacity.nominal()` has it."""
+    teams: Mapping[str, TrainingTeam]
+    distributed: Distributed
+    annotations: Mapping[str, Mapping[str, pulumi.Input[str]]] = field(
+        default_factory=dict[str, Mapping[str, pulumi.Input[str]]]
+    )
+    """By team: what stands on the service account of its jobs. Empty on EKS."""
+    submitters: Sequence[str] = ()
+    """Kubernetes groups of people that submit jobs."""
+    readers: Sequence[str] = ()
+    """Kubernetes groups of people that look at jobs."""
+    mirrors: Mapping[str, contracts.Text] = field(default_factory=dict[str, contracts.Text])
+    """Registry to the address that stands in its place; for a network without a way out."""
+    registries: Sequence[pulumi.Input[str]] = ()
+    """Addresses that every image of a team lies under; without any, an image may come from anywhere."""
+    system: Mapping[str, str] = field(default_factory=lambda: dict(SYSTEM))
+    """Label of the machines of the cluster's own services."""
+    file_systems: Mapping[str, contracts.Volume] = field(default_factory=dict[str, contracts.Volume])
+    """By name: those that pods mount."""
+    verification: Verification | None = None
+    """Whose signature images of teams have to have; None where the cloud itself sees to that."""
+    experiments: tuple[contracts.Database, pulumi.Input[str]] | None = None
+    """Database and image of a tracking server of our own, where there is one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InCluster:
+    """What is in a cluster."""
+
+    namespaces: Namespaces
+    queues: Queues
+    volumes: Claims
+    tracking: contracts.Tracking | None
+
+
+def build(args: InClusterArgs, *, scope: Scope, parent: pulumi.Resource) -> InCluster:
+    """Build what is in a cluster, as children of `parent`."""
+    # By name, here and so in every part: the order in which they are described changes nothing.
+    plans = {name: plan for name, plan in sorted(args.plans.items()) if plan.scheduler == "kubernetes"}
+    queues = {name: queue for name, queue in sorted(args.queues.items()) if queue.scheduler == "kubernetes"}
+    teams = dict(sorted(args.teams.items()))
+    resources = sorted({plan.resource for plan in plans.values() if plan.resource})
+    cluster = args.cluster
+
+    charts = Charts(
+        "charts",
+        ChartsArgs(
+            cluster=cluster,
+            plans=plans,
+            distributed=args.distributed,
+            mirrors=args.mirrors,
+            system=args.system,
+            verification=args.verification,
+        ),
+        scope=scope,
+        parent=parent,
+    ).outputs
+    Admission(
+        "admission",
+        AdmissionArgs(cluster=cluster, plans=plans, queues=queues, registries=args.registries),
+        scope=scope,
+        parent=parent,
+    )
+    if args.verification:
+        Signatures(
+            "signatures",
+            SignaturesArgs(cluster=cluster, verification=args.verification, ready=charts.verifying),
+            scope=scope,
+            parent=parent,
+        )
+    tenants = Tenants(
+        "tenants",
+        TenantsArgs(
+            cluster=cluster,
+            tenants={
+                team: Tenant(gpus=share.gpus, annotations=args.annotations.get(team, {}))
+                for team, share in teams.items()
+            },
+            resources=resources,
+            submitters=sorted(args.submitters),
+            readers=sorted(args.readers),
+            ray=args.distributed.ray,
+        ),
+        scope=scope,
+        parent=parent,
+    ).outputs
+    kueue = Kueue(
+        "kueue",
+        KueueArgs(
+            cluster=cluster,
+            flavors=dict(sorted(args.pools.flavors.items())),
+            plans=plans,
+            queues=queues,
+            teams=teams,
+            nominal=args.nominal,
+            ready=charts.queueing,
+            namespaces=tenants.namespaces,
+        ),
+        scope=scope,
+        parent=parent,
+    ).outputs
+    Metrics("metrics", MetricsArgs(cluster=cluster, ready=charts.queueing), scope=scope, parent=parent)
+    volumes = Volumes(
+        "volumes",
+        VolumesArgs(cluster=cluster, volumes=args.file_systems, namespaces=tenants.namespaces),
+        scope=scope,
+        parent=parent,
+    ).outputs
+    tracking = None
+    if args.experiments:
+        database, image = args.experiments
+        tracking = Mlflow(
+            "tracking-server",
+            MlflowArgs(
+                cluster=cluster,
+                database=database,
+                image=_pulled(image, args.mirrors),
+                teams=tenants.namespaces,
+                system=args.system,
+            ),
+            scope=scope,
+            parent=parent,
+        ).outputs
+    return InCluster(namespaces=tenants, queues=kueue, tracking=tracking, volumes=volumes)
+
+
+def _pulled(image: pulumi.Input[str], mirrors: Mapping[str, contracts.Text]) -> pulumi.Input[str]:
+    """Where an image is pulled from: ours from where it lies, another through what stands in its registry's place."""
+    registry, _, path = image.partition("/") if isinstance(image, str) else ("", "", "")
+    return pulumi.Output.concat(mirrors[registry], "/", path) if registry in mirrors else image

@@ -1,0 +1,1 @@
+"""How work waits for the machines of a cluster."""

@@ -1,0 +1,223 @@
+"""What runs in containers: in a cluster, in a queue of AWS Batch, from a chart."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from policies.context import mapping
+from policies.model import REFERENCE, Graph, Resource
+from policies.pods import RELEASE, Container, Pod, pods
+from policies.rule import EVERY, Found, Violation, resource_rule
+
+DAEMON_SET = "kubernetes:apps/v1:DaemonSet"
+SERVICE = "kubernetes:core/v1:Service"
+
+SYSTEM = "kube-system"
+"""Where the cluster's own agents live: one on each machine, which they may have to touch."""
+
+# Where charts come from: each project's own place, as its README names it, and nobody's copy.
+_SOURCES = (
+    "https://aws.github.io/eks-charts",
+    "https://helm.ngc.nvidia.com/nvidia",
+    "https://kyverno.github.io/kyverno",
+    "https://nvidia.github.io/k8s-device-plugin",
+    "https://ray-project.github.io/kuberay-helm",
+    "oci://public.ecr.aws/karpenter",
+    "oci://public.ecr.aws/neuron",
+    "oci://registry.k8s.io",
+)
+# The environment's own registries; that it is this environment's and no other's is `isolation-no-foreign`'s concern.
+_OWN_SOURCES = re.compile(r"oci://(\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com|[a-z0-9-]+-docker\.pkg\.dev)/")
+_EXACT = re.compile(r"v?\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?")
+
+# What keeps a load balancer inside the network (AWS Load Balancer Controller, "Service annotations"; GKE, "LoadBalancer
+# Service parameters").
+_INTERNAL = {
+    "service.beta.kubernetes.io/aws-load-balancer-scheme": "internal",
+    "service.beta.kubernetes.io/aws-load-balancer-internal": "true",
+    "networking.gke.io/load-balancer-type": "internal",
+}
+
+
+def loose(image: Any) -> str:
+    """Why an image is not always the same one, in words; empty where it is, or is not known."""
+    if not isinstance(image, str) or not REFERENCE.sub("", image):
+        return ""
+    plain = REFERENCE.sub("known-later", image)
+    if "@sha256:" in plain:
+        return ""
+    tag = plain.rpartition("/")[2].partition(":")[2]
+    if tag == "latest":
+        return f"{image} is whatever was pushed last"
+    return "" if tag else f"{image} has no tag"
+
+
+@resource_rule(
+    "image-pinned",
+    title="An image is named by a tag that does not move, or by its digest",
+    types=(EVERY,),
+    severity="high",
+    why="What is called latest is another program tomorrow: nobody tested it, and no run can be repeated.",
+    remedy="A version or, better, a digest: `repository:1.4.0@sha256:…`.",
+    controls={
+        "soc2": ("CC7.1", "CC8.1"),
+        "iso-27001": ("A.8.9", "A.8.32"),
+        "eu-ai-act": ("15",),
+    },
+)
+def image_pinned(resource: Resource, graph: Graph) -> Found:  # noqa: ARG001
+    """Of containers, and of what the values of a chart say about images."""
+    found = [container.image for pod in pods(resource) for container in pod.containers]
+    if resource.type == RELEASE:
+        found += list(_images(resource.get("values")))
+    for image in found:
+        if wrong := loose(image):
+            yield wrong
+
+
+def _images(values: Any) -> Iterator[str]:
+    """Images of a chart's values: whole ones, and tags that move. Without a tag of its own a chart takes its version's."""
+    if isinstance(values, Mapping):
+        if values.get("tag") == "latest":
+            yield f"{values.get('repository', 'an image')}:latest"
+        if isinstance(values.get("image"), str) and ":" in values["image"]:
+            yield values["image"]
+        for item in values.values():
+            yield from _images(item)
+    elif isinstance(values, list):
+        for item in values:
+            yield from _images(item)
+
+
+@resource_rule(
+    "workload-limits",
+    title="A container has limits of cpu and memory",
+    types=(EVERY,),
+    severity="medium",
+    why="Without a limit one leak takes the machine down, and with it everybody's work on it.",
+    remedy="resources.limits of every container; with Batch resourceRequirements of VCPU and MEMORY.",
+    controls={"soc2": ("A1.2",), "iso-27001": ("A.8.6",)},
+)
+def workload_limits(resource: Resource, graph: Graph) -> Found:  # noqa: ARG001
+    """A chart whose values name no limit at all is only told so: it may bring limits of its own."""
+    for pod in pods(resource):
+        for container in pod.containers:
+            missing = {"cpu", "memory"} - container.limits
+            if missing:
+                yield f"{container.name or 'a container'} has no limit of {' and '.join(sorted(missing))}"
+    # The definitions of an operator's kinds, as a chart of their own, run nothing.
+    runs = resource.type == RELEASE and not re.search(r"-crds?$", str(resource.get("chart", "")))
+    if runs and not _limited(resource.get("values")):
+        yield Violation("its values limit nothing that it runs", enforcement="advisory")
+
+
+def _limited(values: Any) -> bool:
+    if isinstance(values, list):
+        return any(map(_limited, values))
+    return isinstance(values, Mapping) and (
+        bool(mapping(values.get("resources")).get("limits")) or any(map(_limited, values.values()))
+    )
+
+
+@resource_rule(
+    "workload-no-host",
+    title="No container reaches the machine that it runs on",
+    types=(EVERY,),
+    severity="critical",
+    why="Whoever owns the machine owns every other team's data and credentials on it.",
+    remedy="No privileged, hostNetwork, hostPID, hostIPC or hostPath; what a machine needs, a DaemonSet in kube-system brings.",
+    controls={
+        "cis-eks": ("4.2.1", "4.2.2", "4.2.3", "4.2.4"),
+        "cis-gke": ("4.2.1", "4.6.3"),
+        "soc2": ("CC6.1", "CC6.6"),
+        "iso-27001": ("A.8.2", "A.8.9"),
+        "eu-ai-act": ("15",),
+    },
+)
+def workload_no_host(resource: Resource, graph: Graph) -> Found:  # noqa: ARG001
+    """The agents of a machine are left out: DaemonSets in kube-system, and no other kind there."""
+    if resource.type == DAEMON_SET and resource.get("metadata.namespace") == SYSTEM:
+        return
+    for pod in pods(resource):
+        yield from (f"{container.name or 'a container'} is privileged" for container in _privileged(pod))
+        yield from (f"it has {what}" for what in pod.host)
+
+
+def _privileged(pod: Pod) -> Iterator[Container]:
+    return (container for container in pod.containers if container.privileged)
+
+
+@resource_rule(
+    "workload-unprivileged",
+    title="A container runs as nobody in particular and cannot become more",
+    types=(EVERY,),
+    severity="high",
+    why="A poisoned package that runs as root needs one hole in the kernel to have the machine.",
+    remedy="runAsNonRoot, allowPrivilegeEscalation: false, capabilities.drop: [ALL], seccompProfile RuntimeDefault.",
+    controls={
+        "cis-eks": ("4.2.5",),
+        "cis-gke": ("4.6.2", "4.6.3"),
+        "soc2": ("CC6.1",),
+        "iso-27001": ("A.8.2", "A.8.9"),
+    },
+)
+def workload_unprivileged(resource: Resource, graph: Graph) -> Found:  # noqa: ARG001
+    """The same agents are left out. Batch knows of these only the user."""
+    if resource.type == DAEMON_SET and resource.get("metadata.namespace") == SYSTEM:
+        return
+    for pod in pods(resource):
+        for container in pod.containers:
+            if container.unconfined:
+                yield f"{container.name or 'a container'} {', '.join(container.unconfined)}"
+
+
+@resource_rule(
+    "chart-pinned",
+    title="A chart is one version of its project's own",
+    types=(RELEASE,),
+    severity="high",
+    why="A chart installs whatever it likes with the rights of whoever deploys; without a version, whatever is newest.",
+    remedy="version, and a repository of policies/rules/workloads.py; a new one is added there, with a reviewer's eyes on it.",
+    controls={
+        "cis-eks": ("5.1.4",),
+        "cis-gke": ("5.1.4",),
+        "soc2": ("CC8.1",),
+        "iso-27001": ("A.8.9", "A.8.32"),
+        "eu-ai-act": ("15",),
+    },
+)
+def chart_pinned(resource: Resource, graph: Graph) -> Found:  # noqa: ARG001
+    """A chart that lies in the program itself is a path, and no version of somebody else's."""
+    version, chart = str(resource.get("version", "")), str(resource.get("chart", ""))
+    if chart.startswith((".", "/")):
+        return
+    if not _EXACT.fullmatch(version):
+        yield f"its version is {version}, which is not one" if version else "it names no version"
+    source = str(resource.get("repositoryOpts.repo", "")) or chart
+    if not REFERENCE.search(source) and not _allowed(source):
+        yield f"{source or 'no repository'} is not among those that charts come from"
+
+
+def _allowed(source: str) -> bool:
+    return bool(_OWN_SOURCES.match(source)) or any(source == s or source.startswith(f"{s}/") for s in _SOURCES)
+
+
+@resource_rule(
+    "service-internal",
+    title="No service of a cluster has a public address",
+    types=(SERVICE,),
+    severity="high",
+    why="A service of type LoadBalancer is on the internet within a minute, with neither TLS nor anybody asking who comes.",
+    remedy="type: ClusterIP; or the annotation that keeps the load balancer inside the network.",
+    controls={"soc2": ("CC6.6",), "iso-27001": ("A.8.20",), "eu-ai-act": ("15",)},
+)
+def service_internal(resource: Resource, graph: Graph) -> Found:  # noqa: ARG001
+    """Load balancers that are not internal, and ports of every machine."""
+    kind = resource.get("spec.type", "ClusterIP")
+    annotations = mapping(resource.get("metadata.annotations"))
+    if kind == "LoadBalancer" and not any(
+        str(annotations.get(name, "")).lower() == value for name, value in _INTERNAL.items()
+    ):
+        yield "its load balancer is on the internet"
+    if kind == "NodePort":
+        yield "it opens a port on every machine"
