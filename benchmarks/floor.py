@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-import pulumi_kubernetes
 from pulumi import _types  # pyright: ignore[reportPrivateUsage]  the SDK's own table of names
 
 from policies.model import Graph, Resource
@@ -65,18 +64,16 @@ def script(graph: Graph) -> str:
 def _class(resource: Resource) -> type:
     found = schema.resource_class(resource.type)
     if found is None and resource.type.startswith("kubernetes:"):
-        return pulumi_kubernetes.apiextensions.CustomResource  # of a kind that only a cluster knows
+        return pulumi.CustomResource  # of a kind that only a cluster knows
     assert found is not None, resource.type  # noqa: S101  the program has registered it through this class
     return found
 
 
 def _call(resource: Resource, names: dict[str, str]) -> str:
     cls = _class(resource)
-    if cls is pulumi_kubernetes.apiextensions.CustomResource:
-        python = {"apiVersion": "api_version"}
-        given = [f"{python.get(name, name)}={value!r}" for name, value in resource.inputs.items()]
-        inputs = ", ".join([repr(resource.name), *given, *_options(resource, names)])
-        return f"pulumi_kubernetes.apiextensions.CustomResource({inputs})"
+    if cls is pulumi.CustomResource:
+        given = [repr(resource.type), repr(resource.name), repr(dict(resource.inputs)), *_options(resource, names)]
+        return f"pulumi.CustomResource({', '.join(given)})"
     # The package that a person imports from: `pulumi_aws.s3`, not the module of the class.
     package = cls.__module__.rpartition(".")[0]
     inputs = ", ".join([repr(resource.name), *_arguments(resource), *_options(resource, names)])
