@@ -57,6 +57,14 @@ class Workload:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SecurityGroup:
+    """AWS: whom machines may call, and who may call them."""
+
+    id: Text
+    """Resolves once its rules stand."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Network:
     """A private network."""
 

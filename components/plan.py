@@ -10,9 +10,9 @@ import pulumi
 from components.core.naming import Names
 from components.scope import Scope, opened
 from components.spec.environment import Environment
-from components.spec.experiments import Pipeline, Run, own_repository, run
-from components.spec.file_systems import FileSystem
+from components.spec.experiments import Run, run
 from components.spec.foundation import Aws, Gcp, GeneratedSecret
+from components.spec.images import own_repository
 from components.spec.regions import REGIONS
 from components.spec.registry import MIRRORED
 from components.spec.section import CloudName
@@ -82,29 +82,17 @@ def replica_region(environment: Environment, cloud: CloudName, place: Aws | Gcp)
     return place.replica_region or REGIONS[cloud][place.region].replica
 
 
-def zones(environment: Environment, cloud: CloudName, place: Aws | Gcp) -> Sequence[str]:
-    """The zones that the network's subnets lie in, in their order."""
-    said = environment.network.zones
-    return list(REGIONS[cloud][place.region].zones[:said]) if isinstance(said, int) else said
-
-
 def readable(environment: Environment) -> Sequence[str]:
     """The zones that training reads: all but those of logs, and that of the access logs."""
     data = environment.data
     return [name for name, zone in data.zones.items() if zone.key != "logs" and name != data.access_log_zone]
 
 
-def pipelines(environment: Environment, cloud: CloudName) -> Mapping[str, Pipeline]:
-    """The pipelines on a cloud."""
-    first = environment.cloud.names[0]
-    return {name: spec for name, spec in environment.training.pipelines.items() if (spec.on or first) == cloud}
-
-
 def runs(environment: Environment, cloud: CloudName, images: Mapping[str, pulumi.Output[str]]) -> Mapping[str, Run]:
     """The pipelines on a cloud, worked out, with the addresses of our own images."""
     region = getattr(environment.cloud, cloud).region
     found: dict[str, Run] = {}
-    for name, pipeline in pipelines(environment, cloud).items():
+    for name, pipeline in environment.here(environment.training.pipelines, cloud).items():
         made = run(name, pipeline, cloud, region)
         steps = {step: replace(job, image=image(job.image, cloud, images)) for step, job in made.steps.items()}
         found[name] = replace(made, **steps, serving_image=image(made.serving_image, cloud, images))
@@ -121,12 +109,6 @@ def image(reference: str, cloud: CloudName, images: Mapping[str, pulumi.Output[s
         return reference
     inside = f"/{repository}" if cloud == "gcp" else ""
     return pulumi.Output.concat(images[repository], inside, reference.removeprefix(repository))
-
-
-def file_systems(environment: Environment, cloud: CloudName) -> Mapping[str, FileSystem]:
-    """The file systems on a cloud."""
-    first = environment.cloud.names[0]
-    return {name: spec for name, spec in environment.data.file_systems.items() if (spec.on or first) == cloud}
 
 
 def team_tags(environment: Environment, team: str | None) -> dict[str, str]:

@@ -26,8 +26,8 @@ from components.core.addresses import share
 from components.scope import PROJECT, Scope, opened
 from components.spec.capacity import Capacity
 from components.spec.environment import Environment
-from components.spec.experiments import own_repository
 from components.spec.foundation import Aws
+from components.spec.images import own_repository
 from components.spec.quotas import quotas
 
 
@@ -60,7 +60,7 @@ def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Env
         NetworkArgs(
             features=_features(environment),
             cidr=share(environment.network.cidr, environment.cloud.names)["aws"],
-            zones=plan.zones(environment, "aws", place),
+            zones=environment.subnet_zones("aws"),
             nat=environment.network.nat,
             egress=environment.network.egress,
             allow=environment.network.allow,

@@ -12,7 +12,6 @@ from typing import TypeVar, cast
 from components.core.accelerators import ACCELERATORS, Accelerator, Machine, machine, machines
 from components.spec.environment import Environment
 from components.spec.foundation import Aws, Gcp
-from components.spec.regions import REGIONS
 from components.spec.section import CloudName
 from components.spec.training import Block, Mig, Pool, Queue, Reserved, TimeSlicing
 
@@ -136,10 +135,9 @@ class Capacity:
     @cached_property
     def pools(self) -> Mapping[str, PoolPlan]:
         """The pools by name, sorted: the order of the description is nothing that a resource may depend on."""
-        found = sorted(self._training.pools.items())
-        mine = {name: pool for name, pool in found if on(self._environment, pool) == self._cloud}
+        mine = self._environment.here(self._training.pools, self._cloud)
         limits = ceilings(self._environment)
-        return {name: self._pool(name, pool, limits[name]) for name, pool in mine.items()}
+        return {name: self._pool(name, pool, limits[name]) for name, pool in sorted(mine.items())}
 
     @cached_property
     def queues(self) -> Mapping[str, QueuePlan]:
@@ -212,11 +210,6 @@ class Capacity:
         )
 
 
-def on(environment: Environment, pool: Pool) -> CloudName:
-    """The cloud that a pool is on."""
-    return pool.on or environment.cloud.names[0]
-
-
 def resolve(pool: Pool, cloud: CloudName, region: str) -> tuple[Machine, ...]:
     """The machine types that fit a pool, the best first; none where nothing does."""
     wanted = pool.accelerator
@@ -269,7 +262,8 @@ def ceilings(environment: Environment) -> Mapping[str, int]:
 def per_node(environment: Environment, pool: Pool) -> int:
     """Accelerators that a machine of a pool has."""
     if pool.machine is not None:
-        named = machine(on(environment, pool), pool.machine)
+        cloud = environment.cloud_of(pool)
+        named = machine(cloud, pool.machine) if cloud else None
         return named.count if named else 0
     return pool.accelerator.per_node if pool.accelerator else 0
 
@@ -282,11 +276,7 @@ def zones(environment: Environment, cloud: CloudName, pool: Pool, best: Machine)
     if pool.zone:
         return (pool.zone,)
     region = cast("Aws | Gcp", getattr(environment.cloud, cloud)).region
-    if cloud == "gcp":  # a network of Google Cloud spans every zone of its region
-        own = REGIONS[cloud][region].zones
-    else:
-        said = environment.network.zones
-        own = REGIONS[cloud][region].zones[:said] if isinstance(said, int) else tuple(said)
+    own = environment.network_zones(cloud)
     known = best.zones.get(region, ())
     found = tuple(zone for zone in own if zone in known) or own
     return found[:1] if pool.interconnect == "fast" else found

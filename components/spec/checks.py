@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 
 from components.core.addresses import LARGEST, SMALLEST, share
 from components.core.naming import LIMITS, REPLICA_SUFFIX, Names
-from components.spec import checks_experiments, checks_file_systems, checks_registry, checks_training
+from components.spec import checks_experiments, checks_file_systems, checks_images, checks_registry, checks_training
 from components.spec.environment import Environment
 from components.spec.problems import Problem, one_of
 from components.spec.regions import REGIONS
@@ -201,6 +201,7 @@ CHECKS: tuple[Check, ...] = (
     numbers,
     reserved,
     *checks_registry.CHECKS,
+    *checks_images.CHECKS,
     *checks_training.CHECKS,
     *checks_experiments.CHECKS,
     *checks_file_systems.CHECKS,

@@ -7,24 +7,16 @@ from zoneinfo import available_timezones
 from components.core.accelerators import MACHINES
 from components.core.cron import eventbridge
 from components.core.sagemaker import Use
-from components.spec.capacity import on as cloud_of
 from components.spec.environment import Environment
-from components.spec.experiments import Pipeline, Step, Tracking, fitting, offers, own_repository
+from components.spec.experiments import Pipeline, Step, Tracking, fitting, offers
 from components.spec.foundation import Aws, Gcp
 from components.spec.problems import Problem, one_of
-from components.spec.regions import REGIONS
-from components.spec.registry import MIRRORED
 from components.spec.section import CloudName
 from components.spec.source import Layer, Path
 
 _STEPS: dict[str, Use] = {"prepare": "processing", "train": "training", "evaluate": "processing"}
 # "Connect Amazon SageMaker Studio in a VPC to External Resources": what it cannot do without where there is no other way out.
 _STUDIO = ("sagemaker.api", "sagemaker.runtime")
-
-
-def on(environment: Environment, pipeline: Pipeline) -> CloudName | None:
-    """The cloud that a pipeline is on; None where the environment is on none."""
-    return pipeline.on or next(iter(environment.cloud.names), None)
 
 
 def users(environment: Environment, layer: Layer) -> Iterator[Problem]:
@@ -80,7 +72,7 @@ def workbenches(environment: Environment, layer: Layer) -> Iterator[Problem]:
 
 
 def tracking(environment: Environment, layer: Layer) -> Iterator[Problem]:
-    """A zone for artifacts that is there; for a server of our own a cluster, an image that it gets, and a disk with room."""
+    """A zone for artifacts that is there; for a server of our own a cluster, and a disk with room."""
     found = environment.training.tracking
     path: Path = ("training", "tracking")
     if found and found.zone not in environment.data.zones:
@@ -94,7 +86,7 @@ def tracking(environment: Environment, layer: Layer) -> Iterator[Problem]:
 def _in_cluster(environment: Environment, layer: Layer, path: Path, found: Tracking) -> Iterator[Problem]:
     pools = environment.training.pools.values()
     for cloud in environment.cloud.names:
-        if not any(pool.scheduler == "kubernetes" and cloud_of(environment, pool) == cloud for pool in pools):
+        if not any(pool.scheduler == "kubernetes" and environment.cloud_of(pool) == cloud for pool in pools):
             yield layer.problem(
                 (*path, "server"),
                 f"there is no cluster on {cloud}",
@@ -104,22 +96,6 @@ def _in_cluster(environment: Environment, layer: Layer, path: Path, found: Track
         yield layer.problem(
             (*path, "register_models"), "MLflow in the cluster enters nothing there", "false, or server: managed"
         )
-    repository, registry = own_repository(found.image), found.image.partition("/")[0]
-    if repository is not None and repository not in environment.registry.images:
-        yield layer.problem(
-            (*path, "image"),
-            f"there is no repository {repository}",
-            one_of(repository, environment.registry.images),
-        )
-    yield from _image(layer, (*path, "image"), found.image)
-    for cloud in environment.cloud.names if repository is None and environment.network.egress == "deny" else ():
-        read = environment.registry.mirrors
-        if registry not in (MIRRORED[cloud] if read is None else read):
-            yield layer.problem(
-                (*path, "image"),
-                f"the network of {cloud} is closed, and {registry} is read through no registry of ours",
-                "a copy in a repository of registry.images, as REPOSITORY:TAG",
-            )
     if found.database.max_disk_gib < found.database.disk_gib:
         yield layer.problem(
             (*path, "database", "max_disk_gib"),
@@ -164,7 +140,7 @@ def _schedule(environment: Environment, layer: Layer, path: Path, pipeline: Pipe
         yield layer.problem(
             (*path, "time_zone"), f"there is no time zone {pipeline.time_zone}", "such as UTC or Europe/Berlin"
         )
-    if pipeline.schedule and on(environment, pipeline) == "aws":
+    if pipeline.schedule and environment.cloud_of(pipeline) == "aws":
         try:
             eventbridge(pipeline.schedule)
         except ValueError:
@@ -176,25 +152,15 @@ def _schedule(environment: Environment, layer: Layer, path: Path, pipeline: Pipe
 
 
 def steps(environment: Environment, layer: Layer) -> Iterator[Problem]:
-    """Machines that the cloud's service has in the region, and images that stay what they are."""
+    """Machines that the cloud's service has in the region."""
     for name, pipeline in environment.training.pipelines.items():
         path: Path = ("training", "pipelines", name)
-        yield from _image(layer, (*path, "serving_image"), pipeline.serving_image)
-        cloud = on(environment, pipeline)
-        place = cast("Aws | Gcp | None", getattr(environment.cloud, cloud)) if cloud else None
+        cloud = environment.known_cloud(pipeline)
         for key, use in _STEPS.items():
             step = cast("Step", getattr(pipeline, key))
-            yield from _image(layer, (*path, key, "image"), step.image)
-            if cloud and place and place.region in REGIONS[cloud]:
-                yield from _machine(layer, (*path, key), step, cloud, place.region, use)
-
-
-def _image(layer: Layer, path: Path, image: str) -> Iterator[Problem]:
-    last = image.rpartition("/")[2]
-    if "@" not in last and (":" not in last or last.endswith(":latest")):
-        yield layer.problem(
-            path, f"{image} is another image every day", "a tag that never moves, or a digest (@sha256:…)"
-        )
+            if cloud:
+                region = cast("Aws | Gcp", getattr(environment.cloud, cloud)).region
+                yield from _machine(layer, (*path, key), step, cloud, region, use)
 
 
 def _machine(layer: Layer, path: Path, step: Step, cloud: CloudName, region: str, use: Use) -> Iterator[Problem]:

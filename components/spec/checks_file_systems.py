@@ -1,14 +1,11 @@
 """What file systems have to fulfil: a cloud and a zone that are there, and sizes that the clouds make."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from itertools import combinations
-from typing import cast
 
 from components.spec.environment import Environment
 from components.spec.file_systems import FileSystem
 from components.spec.problems import Problem, one_of
-from components.spec.regions import REGIONS
-from components.spec.section import CloudName
 from components.spec.source import Layer, Path
 
 # GiB by throughput. Sources: Amazon FSx "CreateFileSystem", StorageCapacity (1200 or a multiple of 2400); "Managing storage
@@ -17,11 +14,6 @@ _AWS_LEAST, _AWS_STEP = 1200, 2400
 _EFA_STEPS = {125: 38_400, 250: 19_200, 500: 9_600, 1000: 4_800}
 _GCP_STEPS = {125: 72_000, 250: 36_000, 500: 18_000, 1000: 9_000}
 _GCP_MOST = {125: 12_240_000, 250: 6_120_000, 500: 3_060_000, 1000: 1_530_000}
-
-
-def on(environment: Environment, file_system: FileSystem) -> CloudName:
-    """The cloud that a file system is on."""
-    return file_system.on or environment.cloud.names[0]
 
 
 def _all(environment: Environment) -> Iterator[tuple[Path, str, FileSystem]]:
@@ -59,11 +51,12 @@ def links(environment: Environment, layer: Layer) -> Iterator[Problem]:
 def sizes(environment: Environment, layer: Layer) -> Iterator[Problem]:
     """Sizes that the cloud makes."""
     for path, _, file_system in _all(environment):
-        if not environment.cloud.names or on(environment, file_system) not in environment.cloud.names:
+        cloud = environment.cloud_of(file_system)
+        if cloud not in environment.cloud.names:
             continue
         size, speed = file_system.capacity_gib, file_system.throughput
         here, fast = (*path, "capacity_gib"), file_system.interconnect == "fast"
-        if on(environment, file_system) == "aws":
+        if cloud == "aws":
             if fast:
                 yield from _multiple(layer, here, size, _EFA_STEPS[speed], f"over EFA, at {speed} MB/s a TiB,")
             elif size != _AWS_LEAST:
@@ -90,29 +83,11 @@ def _multiple(layer: Layer, path: Path, size: int, step: int, where: str, *, bes
 def places(environment: Environment, layer: Layer) -> Iterator[Problem]:
     """A place within the network."""
     for path, _, file_system in _all(environment):
-        cloud = on(environment, file_system) if environment.cloud.names else None
-        place = getattr(environment.cloud, cloud) if cloud else None
-        if not cloud or not place or place.region not in REGIONS[cloud]:
-            continue
-        known = network_zones(environment, cloud)
-        if file_system.place and file_system.place not in known:
+        cloud = environment.known_cloud(file_system)
+        known = environment.network_zones(cloud) if cloud else ()
+        if cloud and file_system.place and file_system.place not in known:
             wrong = f"the network is not in {file_system.place}"
             yield layer.problem((*path, "place"), wrong, one_of(file_system.place, known))
-
-
-def network_zones(environment: Environment, cloud: CloudName) -> tuple[str, ...]:
-    """The zones that the environment's network is in; on Google Cloud all of its region."""
-    region = cast("str", getattr(environment.cloud, cloud).region)
-    said = environment.network.zones
-    known = REGIONS[cloud][region].zones
-    if cloud == "gcp":
-        return known
-    return known[:said] if isinstance(said, int) else tuple(said)
-
-
-def of(environment: Environment, cloud: CloudName) -> Mapping[str, FileSystem]:
-    """The file systems that an environment has on a cloud, in the order of the description."""
-    return {name: found for _, name, found in _all(environment) if on(environment, found) == cloud}
 
 
 CHECKS: tuple[Callable[[Environment, Layer], Iterator[Problem]], ...] = (links, sizes, places)

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 
 from components.core.accelerators import ACCELERATORS, MACHINES, Machine, regions, topologies
 from components.core.naming import LIMITS
-from components.spec.capacity import MIG, ceilings, kind, on, per_node, resolve, zones
+from components.spec.capacity import MIG, ceilings, kind, per_node, resolve, zones
 from components.spec.environment import Environment
-from components.spec.experiments import own_repository
 from components.spec.problems import Problem, one_of
-from components.spec.regions import REGIONS
 from components.spec.section import CloudName
 from components.spec.source import Layer, Path
 from components.spec.training import Block, Mig, Pool, Reserved
@@ -128,9 +126,8 @@ def _tpu(pool: Pool) -> bool:
 def _pools(environment: Environment) -> Iterator[tuple[Path, Pool, CloudName]]:
     """Each pool on a cloud that is there and has its region, with its place in the description."""
     for name, pool in environment.training.pools.items():
-        cloud = on(environment, pool) if environment.cloud.names else None
-        place = getattr(environment.cloud, cloud) if cloud else None
-        if cloud and place and place.region in REGIONS[cloud]:
+        cloud = environment.known_cloud(pool)
+        if cloud:
             yield ("training", "pools", name), pool, cloud
 
 
@@ -142,7 +139,7 @@ def places(environment: Environment, layer: Layer) -> Iterator[Problem]:
             yield layer.problem(
                 (*path, "on"), f"the environment is not on {pool.on}", one_of(pool.on, environment.cloud.names)
             )
-        if pool.scheduler == "batch" and environment.cloud.names and on(environment, pool) == "gcp":
+        if pool.scheduler == "batch" and environment.cloud_of(pool) == "gcp":
             yield layer.problem(
                 (*path, "scheduler"), "Google Cloud has no job queues of Batch", "kubernetes: Kueue on GKE"
             )
@@ -371,22 +368,6 @@ def teams(environment: Environment, layer: Layer) -> Iterator[Problem]:
             yield layer.problem(path, "nobody may use it", right)
 
 
-def image(environment: Environment, layer: Layer) -> Iterator[Problem]:
-    """Images of repositories that are there, and none that moves."""
-    named: list[tuple[Path, str]] = [(("training", "image"), environment.training.image)]
-    for name, pipeline in environment.training.pipelines.items():
-        path = ("training", "pipelines", name)
-        named += [((*path, step, "image"), getattr(pipeline, step).image) for step in ("prepare", "train", "evaluate")]
-        named.append(((*path, "serving_image"), pipeline.serving_image))
-    for path, reference in named:
-        repository = own_repository(reference)
-        if repository is not None and repository not in environment.registry.images:
-            wrong = f"there is no repository {repository}"
-            yield layer.problem(path, wrong, one_of(repository, environment.registry.images))
-        if reference.endswith(":latest"):
-            yield layer.problem(path, "latest is another image tomorrow", "a tag such as 1.0.0, or a digest")
-
-
 def queues(environment: Environment, layer: Layer) -> Iterator[Problem]:
     """Queues of pools that are there, on one cloud and one scheduler, with what their pools ask of them."""
     training = environment.training
@@ -398,7 +379,7 @@ def queues(environment: Environment, layer: Layer) -> Iterator[Problem]:
             elif pool in queue.pools[:i]:
                 yield layer.problem((*path, "pools", i), f"{pool} stands twice", "each pool once")
         named = [training.pools[pool] for pool in queue.pools if pool in training.pools]
-        places = {(on(environment, pool) if environment.cloud.names else None, pool.scheduler) for pool in named}
+        places = {(environment.cloud_of(pool), pool.scheduler) for pool in named}
         if len(places) > 1:
             yield layer.problem((*path, "pools"), "they are not on one cloud and one scheduler", "a queue for each")
         elif named and named[0].scheduler == "batch" and len(named) > _BATCH_ENVIRONMENTS:
@@ -425,4 +406,4 @@ def names(environment: Environment, layer: Layer) -> Iterator[Problem]:
             )  # fmt: skip
 
 
-CHECKS = (places, machine_types, capacities, sizes, teams, image, queues, names)
+CHECKS = (places, machine_types, capacities, sizes, teams, queues, names)

@@ -1,15 +1,18 @@
 """The whole description of one environment, after merging: what the clouds are built from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Protocol, TypeVar, cast
 
 from pydantic import Field
 
 from components.spec.cost import Budget, Cost
 from components.spec.data import Data
 from components.spec.foundation import (
+    Aws,
     Clouds,
     Company,
     Delivery,
+    Gcp,
     Identity,
     Keys,
     Logs,
@@ -21,11 +24,24 @@ from components.spec.foundation import (
     Waiver,
 )
 from components.spec.operations import Operations
+from components.spec.regions import REGIONS
 from components.spec.registry import Registry
 from components.spec.retrieval import Retrieval
-from components.spec.section import Name, Section, Tier
+from components.spec.section import CloudName, Name, Section, Tier
 from components.spec.serving import Serving
 from components.spec.training import Training
+
+
+class Placed(Protocol):
+    """Part of a description that is on one cloud: the one that it names, else the environment's first."""
+
+    @property
+    def on(self) -> CloudName | None:
+        """The cloud that it names."""
+        ...
+
+
+P = TypeVar("P", bound=Placed)
 
 
 class Environment(Section):
@@ -69,6 +85,31 @@ class Environment(Section):
         yield ("registry", "model_zone"), self.registry.model_zone
         yield ("serving", "capture_zone"), self.serving.capture_zone
         yield ("retrieval", "prompt_zone"), self.retrieval.prompt_zone
+
+    def cloud_of(self, part: Placed) -> CloudName | None:
+        """The cloud that a part is on; None where the environment is on none."""
+        return part.on or next(iter(self.cloud.names), None)
+
+    def known_cloud(self, part: Placed) -> CloudName | None:
+        """The same, where the environment is on that cloud, in a region that the platform knows; else None."""
+        cloud = self.cloud_of(part)
+        return cloud if cloud in self.cloud.names and self._region(cloud) in REGIONS[cloud] else None
+
+    def here(self, parts: Mapping[str, P], cloud: CloudName) -> dict[str, P]:
+        """Those of some parts that are on a cloud, by name, in the order of the description."""
+        return {name: part for name, part in parts.items() if self.cloud_of(part) == cloud}
+
+    def subnet_zones(self, cloud: CloudName) -> tuple[str, ...]:
+        """The zones that the description gives the network, in their order."""
+        said = self.network.zones
+        return REGIONS[cloud][self._region(cloud)].zones[:said] if isinstance(said, int) else tuple(said)
+
+    def network_zones(self, cloud: CloudName) -> tuple[str, ...]:
+        """The zones that the network reaches: a network of Google Cloud spans all of its region."""
+        return REGIONS[cloud][self._region(cloud)].zones if cloud == "gcp" else self.subnet_zones(cloud)
+
+    def _region(self, cloud: CloudName) -> str:
+        return cast("Aws | Gcp", getattr(self.cloud, cloud)).region
 
     def expiries(self, zone: str) -> dict[str, int]:
         """Days after which objects under a prefix of a zone are deleted, as the stages of the description state it."""

@@ -9,11 +9,9 @@ from pydantic import Field
 from components.core import sagemaker, vertex
 from components.core.accelerators import Machine, machine, machines
 from components.core.cron import PATTERN
+from components.spec.images import Image
 from components.spec.section import CloudName, Email, Name, Section
 
-# A host, with a port where it says one, a path, and a tag, a digest or both.
-_IMAGE = r"^[a-z0-9][\w.-]*(:\d{1,5}/[\w.-]+)?(/[\w.-]+)*(:\w[\w.-]{0,127})?(@sha256:[0-9a-f]{64})?$"
-Image = Annotated[str, Field(pattern=_IMAGE, max_length=255)]
 Prefix = Annotated[str, Field(pattern=r"^([\w.-]+/)*$", max_length=200)]
 Text = Annotated[str, Field(max_length=256)]
 
@@ -237,16 +235,6 @@ class Run:
     def steps(self) -> dict[str, Job]:
         """The jobs by the name of their step."""
         return {"prepare": self.prepare, "train": self.train, "evaluate": self.evaluate}
-
-
-def own_repository(reference: str) -> str | None:
-    """The repository that an image names where it is one of ours: the whole of its name, without a registry or a folder.
-
-    >>> own_repository("training:1.0.0"), own_repository("docker.io/library/python:3.12")
-    ('training', None)
-    """
-    name = reference.replace("@", ":").partition(":")[0]
-    return None if "/" in reference else name
 
 
 def run(name: str, pipeline: Pipeline, cloud: CloudName, region: str) -> Run:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from components.spec.checks_file_systems import network_zones, of
 from components.spec.load import load
 from tests.spec.test_load import TODAY, change, problems
 
@@ -67,9 +66,9 @@ def test_sizes_that_the_clouds_make(project: Path, stack: str, size: int, throug
     described(project, stack, scratch=scratch(capacity_gib=size, throughput=throughput, interconnect=interconnect))
     cloud = "gcp" if stack.endswith("gcp") else "aws"
     environment = load(project, stack, today=TODAY)
-    assert list(of(environment, cloud)) == ["scratch"]
-    assert of(environment, "aws" if cloud == "gcp" else "gcp") == {}
-    assert network_zones(environment, cloud)
+    assert list(environment.here(environment.data.file_systems, cloud)) == ["scratch"]
+    assert environment.here(environment.data.file_systems, "aws" if cloud == "gcp" else "gcp") == {}
+    assert environment.network_zones(cloud)
 
 
 def test_two_file_systems_never_write_to_the_same_place(project: Path):

@@ -45,7 +45,7 @@ def build(
 ) -> contracts.Training:
     """Build what trains models, as children of `parent`."""
     training, capacity = environment.training, Capacity(environment, "aws")
-    zones = plan.zones(environment, "aws", place)
+    zones = environment.subnet_zones("aws")
     mirrors = plan.stand_ins(environment, registry.images.mirrors)
 
     cluster = _cluster(environment, place, base, zones, scope, parent) if capacity.kubernetes else None
@@ -86,7 +86,7 @@ def build(
                     subnet=base.network.workload_subnets[zones.index(spec.place) if spec.place else 0],
                     tags=plan.team_tags(environment, spec.team),
                 )
-                for name, spec in plan.file_systems(environment, "aws").items()
+                for name, spec in environment.here(environment.data.file_systems, "aws").items()
             },
             network=base.network,
             clients={"cluster": cluster.security_group} if cluster and cluster.security_group else {},
@@ -141,7 +141,7 @@ def build(
                 registries=[address for _, address in sorted(registry.images.repositories.items())],
                 file_systems={
                     name: file_systems.volumes[name]
-                    for name, spec in plan.file_systems(environment, "aws").items()
+                    for name, spec in environment.here(environment.data.file_systems, "aws").items()
                     if spec.clients == "cluster"
                 },
                 verification=verification,
@@ -219,7 +219,7 @@ def _cluster(
             role=place.assume_role,
             deployers=_deployers(place, base, scope),
             personas=base.personas.roles,
-            lustre=bool(plan.file_systems(environment, "aws")),
+            lustre=bool(environment.here(environment.data.file_systems, "aws")),
         ),
         scope=scope,
         parent=parent,
@@ -334,7 +334,7 @@ def _pipelines(
     scope: Scope,
     parent: pulumi.Resource,
 ) -> contracts.Pipelines:
-    mine = plan.pipelines(environment, "aws")
+    mine = environment.here(environment.training.pipelines, "aws")
     if not mine and environment.training.workbench is None:  # the log groups of all jobs are theirs
         return contracts.Pipelines(ids={})
     args = PipelinesArgs(

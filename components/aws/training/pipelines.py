@@ -8,6 +8,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components import contracts
+from components.aws.foundation.security_group import SecurityGroup, SecurityGroupArgs
 from components.aws.foundation.workload import Workload, WorkloadArgs
 from components.contracts import Text
 from components.core import iam
@@ -131,7 +132,7 @@ class Pipelines(Component):
         ]
         made: dict[str, aws.sagemaker.Pipeline] = {}
         if args.runs:
-            self._security, self._rules = self._security_group()
+            self._security = self._security_group()
             made = {pipeline: self._pipeline(run) for pipeline, run in args.runs.items()}
             self._waiting()
         started = self._schedules({pipeline: made[pipeline] for pipeline, run in args.runs.items() if run.schedule})
@@ -143,51 +144,16 @@ class Pipelines(Component):
         )
         self.finish(self.outputs)
 
-    def _security_group(self) -> tuple[Text, list[pulumi.Resource]]:
-        args, label = self._args, f"{self.name}-network"
-        physical = self.scope.names.of(self.name)
-        group = aws.ec2.SecurityGroup(
-            label,
-            name=physical,
-            description="Jobs of pipelines: HTTPS out, one another, nothing else",
-            vpc_id=args.network.id,
-            tags={"Name": physical},
-            opts=self.options(),
-        )
+    def _security_group(self) -> Text:
         # Machines of one job speak to one another on any port, and encrypted by IPsec ("Protect Communications Between ML Compute
         # Instances in a Distributed Training Job").
-        inside: dict[str, Any] = {
-            "security_group_id": group.id,
-            "referenced_security_group_id": group.id,
-            "ip_protocol": "-1",
-            "description": "One another",
-        }
-        ways: dict[str, dict[str, Any]] = {
-            **{way.replace("/", "-"): {"cidr_ipv4": way} for way in args.network.reach},
-            # Data is behind a gateway, at addresses that are public.
-            **{
-                service: {"prefix_list_id": there}
-                for service, there in args.network.prefix_lists.items()
-                if service == "s3"
-            },
-        }
-        return group.id, [
-            *(
-                aws.vpc.SecurityGroupEgressRule(
-                    f"{label}-to-{where}",
-                    security_group_id=group.id,
-                    description="HTTPS",
-                    ip_protocol="tcp",
-                    from_port=443,
-                    to_port=443,
-                    opts=self.options(),
-                    **to,
-                )
-                for where, to in ways.items()
-            ),
-            aws.vpc.SecurityGroupIngressRule(f"{label}-in", **inside, opts=self.options()),
-            aws.vpc.SecurityGroupEgressRule(f"{label}-out", **inside, opts=self.options()),
-        ]
+        args = SecurityGroupArgs(
+            label=self.name,
+            description="Jobs of pipelines: HTTPS out, one another, nothing else",
+            network=self._args.network,
+            inside=("-1", None, None),
+        )
+        return SecurityGroup(f"{self.name}-network", args, scope=self.scope, parent=self).outputs.id
 
     def _pipeline(self, run: Run) -> aws.sagemaker.Pipeline:
         args, scope, label = self._args, self.scope, f"{self.name}-{run.name}"
@@ -229,7 +195,7 @@ class Pipelines(Component):
             pipeline_definition=pulumi.Output.json_dumps(definition(run, where)),
             parallelism_configuration={"max_parallel_execution_steps": 1},
             tags=dict(args.tags.get(run.name, {})),
-            opts=self.options(depends_on=[*self._groups, *self._rules]),
+            opts=self.options(depends_on=self._groups),
         )
         aws.cloudwatch.MetricAlarm(
             f"{label}-failed",

@@ -10,6 +10,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components import contracts
+from components.aws.foundation.security_group import SecurityGroup, SecurityGroupArgs
 from components.aws.foundation.workload import Workload, WorkloadArgs
 from components.contracts import Text
 from components.core import batch, iam
@@ -279,47 +280,15 @@ class Queues(Component):
         ).arn
 
     def _security_group(self, label: str, *, fast: bool) -> Text:
-        """Id of a group that lets nobody in, and HTTPS out; between machines of a fabric everything ("EFA", security groups)."""
-        physical = self.scope.names.of(label)
-        group = aws.ec2.SecurityGroup(
-            f"{self.name}-{label}",
-            name=physical,
+        """Id of a group of machines; between those of a fabric everything passes ("EFA", security groups)."""
+        args = SecurityGroupArgs(
+            label=label,
             description="Training jobs: HTTPS out, nothing in but from one another where they work together",
-            vpc_id=self._args.network.id,
-            tags={"Name": physical},
-            opts=self.options(),
+            network=self._args.network,
+            services=sorted(self._args.network.prefix_lists),
+            inside=("-1", None, None) if fast else None,
         )
-        ways: dict[str, dict[str, Any]] = {
-            **{way.replace("/", "-"): {"cidr_ipv4": way} for way in self._args.network.reach},
-            **{name: {"prefix_list_id": found} for name, found in sorted(self._args.network.prefix_lists.items())},
-        }
-        rules: list[pulumi.Resource] = [
-            aws.vpc.SecurityGroupEgressRule(
-                f"{self.name}-{label}-https-{way}",
-                security_group_id=group.id,
-                description="HTTPS",
-                ip_protocol="tcp",
-                from_port=443,
-                to_port=443,
-                opts=self.options(),
-                **where,
-            )
-            for way, where in ways.items()
-        ]
-        if fast:
-            both = {"in": aws.vpc.SecurityGroupIngressRule, "out": aws.vpc.SecurityGroupEgressRule}
-            rules += [
-                make(
-                    f"{self.name}-{label}-{way}",
-                    security_group_id=group.id,
-                    description="One another",
-                    referenced_security_group_id=group.id,
-                    ip_protocol="-1",
-                    opts=self.options(),
-                )
-                for way, make in both.items()
-            ]
-        return after(group.id, *rules)
+        return SecurityGroup(f"{self.name}-{label}", args, scope=self.scope, parent=self).outputs.id
 
     def _environment(self, pool: PoolPlan, profile: Text, group: Text) -> aws.batch.ComputeEnvironment:
         """The environment of a pool. All that a description can change of it is updated in place, but for its fabric."""

@@ -8,6 +8,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components import contracts
+from components.aws.foundation.security_group import SecurityGroup, SecurityGroupArgs
 from components.aws.foundation.workload import Workload, WorkloadArgs
 from components.contracts import Text
 from components.core import iam
@@ -139,64 +140,26 @@ class Workbench(Component):
             kms_key_id=args.logs_key.id,
             opts=self.options(),
         )
-        security, rules = self._security_group()
-        self._security = security.id
+        self._security = self._security_group()
         # One for each persona that there is, so that a first user brings no new role to wait for.
         roles = {persona: self._role(persona) for persona in ("data-scientist", "ml-engineer")}
-        domain = self._domain(roles["data-scientist"], [group, *rules])
+        domain = self._domain(roles["data-scientist"], [group])
         profiles = {user: self._profile(user, spec, domain, roles) for user, spec in args.users.items()}
         spaces = [self._space(user, domain, profile) for user, profile in profiles.items()]
         grants = self._doors(profiles) if args.sign_in == "iam" else []
         self.outputs = contracts.Workbench(id=after(domain.id, *profiles.values(), *spaces, *grants))
         self.finish(self.outputs)
 
-    def _security_group(self) -> tuple[aws.ec2.SecurityGroup, list[pulumi.Resource]]:
-        args, label = self._args, f"{self.name}-network"
-        physical = self.scope.names.of(self.name)
-        group = aws.ec2.SecurityGroup(
-            label,
-            name=physical,
-            description="Notebooks: HTTPS out, one another, nothing else",
-            vpc_id=args.network.id,
-            tags={"Name": physical},
-            opts=self.options(),
-        )
+    def _security_group(self) -> Text:
         # "Connect Amazon SageMaker Studio in a VPC to External Resources": within the group, ports 8192 to 65535. The file system
         # that every domain has brings security groups of its own.
-        inside: dict[str, Any] = {
-            "security_group_id": group.id,
-            "referenced_security_group_id": group.id,
-            "ip_protocol": "tcp",
-            "from_port": 8192,
-            "to_port": 65535,
-            "description": "One another",
-        }
-        ways: dict[str, dict[str, Any]] = {
-            **{way.replace("/", "-"): {"cidr_ipv4": way} for way in args.network.reach},
-            # Data is behind a gateway, at addresses that are public.
-            **{
-                service: {"prefix_list_id": there}
-                for service, there in args.network.prefix_lists.items()
-                if service == "s3"
-            },
-        }
-        return group, [
-            *(
-                aws.vpc.SecurityGroupEgressRule(
-                    f"{label}-to-{where}",
-                    security_group_id=group.id,
-                    description="HTTPS",
-                    ip_protocol="tcp",
-                    from_port=443,
-                    to_port=443,
-                    opts=self.options(),
-                    **to,
-                )
-                for where, to in ways.items()
-            ),
-            aws.vpc.SecurityGroupIngressRule(f"{label}-in", **inside, opts=self.options()),
-            aws.vpc.SecurityGroupEgressRule(f"{label}-out", **inside, opts=self.options()),
-        ]
+        args = SecurityGroupArgs(
+            label=self.name,
+            description="Notebooks: HTTPS out, one another, nothing else",
+            network=self._args.network,
+            inside=("tcp", 8192, 65535),
+        )
+        return SecurityGroup(f"{self.name}-network", args, scope=self.scope, parent=self).outputs.id
 
     def _domain(self, role: Text, before: Sequence[pulumi.Resource]) -> aws.sagemaker.Domain:
         args, scope = self._args, self.scope

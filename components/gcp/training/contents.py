@@ -44,7 +44,7 @@ def build(
 ) -> contracts.Training:
     """Build what trains models, as children of `parent`."""
     training, capacity, apis = environment.training, Capacity(environment, "gcp"), base.isolation.apis
-    zones = plan.zones(environment, "gcp", place)
+    zones = environment.subnet_zones("gcp")
 
     cluster = _cluster(environment, place, base, scope, parent) if capacity.kubernetes else None
     queues = Queues(
@@ -77,7 +77,7 @@ def build(
                     place=spec.place or zones[0],
                     tags=plan.team_tags(environment, spec.team),
                 )
-                for name, spec in plan.file_systems(environment, "gcp").items()
+                for name, spec in environment.here(environment.data.file_systems, "gcp").items()
             },
             network=base.network,
         ),
@@ -116,7 +116,7 @@ def build(
                 registries=[address for _, address in sorted(registry.images.repositories.items())],
                 file_systems={
                     name: file_systems.volumes[name]
-                    for name, spec in plan.file_systems(environment, "gcp").items()
+                    for name, spec in environment.here(environment.data.file_systems, "gcp").items()
                     if spec.clients == "cluster"
                 },
                 experiments=_experiments(environment, place, base, registry, cluster, scope, parent),
@@ -177,7 +177,7 @@ def _cluster(
             system=cluster.system,
             zones=GCP_REGIONS[place.region].zones,
             groups={persona: access.group for persona, access in environment.identity.personas.items()},
-            lustre=bool(plan.file_systems(environment, "gcp")),
+            lustre=bool(environment.here(environment.data.file_systems, "gcp")),
             impersonate=place.impersonate,
             generation=place.generation,
         ),
@@ -264,7 +264,7 @@ def _workbench(
             if name != environment.data.access_log_zone
         },
         network=base.network,
-        zone=plan.zones(environment, "gcp", place)[0],
+        zone=environment.subnet_zones("gcp")[0],
         key=base.keys.domains["compute"],
         record=tracking.record if tracking else None,
         generation=place.generation,
@@ -281,7 +281,7 @@ def _pipelines(
     scope: Scope,
     parent: pulumi.Resource,
 ) -> contracts.Pipelines:
-    mine = plan.pipelines(environment, "gcp")
+    mine = environment.here(environment.training.pipelines, "gcp")
     if not mine:
         return contracts.Pipelines(ids={})
     args = PipelinesArgs(
