@@ -5,18 +5,20 @@ BIN := .venv/bin
 STACKS ?= $(patsubst stacks/Pulumi.%.yaml,%,$(wildcard stacks/Pulumi.*.yaml))
 CODE := __main__.py components policies preview runtime benchmarks tests
 
-.PHONY: help preview test lint types bench inventories docs clean
+.PHONY: help preview test lint types bench bench-serving inventories docs clean
 
 help: ## Show this help
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 preview: .venv/.run ## Preview all stacks, without a cloud account (STACKS="dev prod" for some)
 	@$(BIN)/python -m preview $(STACKS)
 
+# Bytecode is kept, also where the shell says otherwise: the tests load the program a hundred times.
+test: export PYTHONDONTWRITEBYTECODE =
 test: .venv/.dev .venv/.training ## Lint, check types, run every test with coverage
 	@$(MAKE) --no-print-directory lint types
 	$(BIN)/coverage erase
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --cov --cov-report=term --cov-fail-under=95
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report=term --cov-fail-under=95
 
 lint: .venv/.dev ## Check style and format
 	$(BIN)/ruff check $(CODE)
@@ -27,6 +29,9 @@ types: .venv/.dev ## Check types, strictly
 
 bench: .venv/.dev ## Measure import, registration, preview and memory beside the SDK's own floor
 	$(BIN)/python -m benchmarks.preview
+
+bench-serving: .venv/.dev ## Put load on the container service, beside plain uvicorn with an empty handler
+	$(BIN)/python -m benchmarks.serving
 
 inventories: .venv/.dev ## Write the stacks' inventories anew; `git diff tests/inventories` shows what changed
 	$(BIN)/python -m tests.inventory
@@ -59,7 +64,7 @@ PIP = -m pip install --quiet --disable-pip-version-check
 		echo "The training job will not be tested: install python3-torch, or run 'make CI=1 test' once (3 GB)."; exit 0; \
 	fi && .venv/training/bin/python $(PIP) -r runtime/training/requirements.txt && touch $@
 
-.venv/.dev: .venv/.run requirements-dev.txt
+.venv/.dev: .venv/.run requirements-dev.txt runtime/serving/requirements.txt
 	@echo "Installing what the tests need into .venv (once) …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@

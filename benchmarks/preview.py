@@ -49,10 +49,24 @@ def _queues(description: dict[str, Any], count: int) -> None:
     description["training"]["queues"].update({f"queue-{i:04}": queue for i in range(count)})
 
 
+def _endpoints(description: dict[str, Any], count: int) -> None:
+    endpoint = {
+        "kind": "realtime",
+        "team": next(iter(description["teams"])),
+        "model": {"image": "serving:1.0.0"},
+        "scale": {"max": 2},
+        "objective": {"p95_ms": 500, "requests_per_month": 1_000_000},
+    }
+    serving = description.setdefault("serving", {})
+    serving["max_instances"] = 50 + 4 * count
+    serving.setdefault("endpoints", {}).update({f"endpoint-{i:03}": endpoint for i in range(count)})
+
+
 GROWTH: Mapping[str, tuple[Callable[[dict[str, Any], int], None], tuple[int, ...]]] = {
     "zones": (_zones, (1, 10, 100)),
     "pools": (_pools, (1, 10, 100)),
     "queues": (_queues, (1, 10, 100, 1000)),
+    "endpoints": (_endpoints, (1, 10, 200)),
 }
 """What grows, how, and its sizes, beside what every environment has."""
 

@@ -82,6 +82,10 @@ class Network:
     """Google Cloud: name of the secondary range of the workload subnet that pods get their addresses from."""
     service_range: str | None = None
     """Google Cloud: the same for services of a cluster."""
+    connected: Mapping[str, Text] = field(default_factory=dict[str, Text])
+    """Google Cloud: by class of service, the id of the network, once such services may put endpoints into it."""
+    public_subnets: Sequence[Text] = ()
+    """AWS: one a zone, for load balancers alone, where one stands towards the internet; resolves once there is a way in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +107,8 @@ class Notifications:
     critical: Sequence[Text]
     warning: Sequence[Text]
     cost: Sequence[Text]
+    teams: Mapping[str, Sequence[Text]] = field(default_factory=dict[str, Sequence[Text]])
+    """The same by team, for what a team owns."""
     cost_topic: Text
     """SNS topic ARN or Pub/Sub topic id that budgets publish to; resolves once they may."""
 
@@ -184,6 +190,14 @@ class Pools:
     flavors: Mapping[str, Flavor]
     ready: Text
     """Name of the cluster; resolves once every pool is declared in it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HyperPod:
+    """Machines of a cluster that SageMaker HyperPod keeps."""
+
+    id: Text
+    """ARN of the HyperPod cluster."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -323,6 +337,182 @@ class Models:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """Something that answers."""
+
+    id: Text
+    """What a grant names: an ARN, or a resource name."""
+    address: Text
+    """How it is called: an address, or the name under which the cloud's own service knows it. Resolves once it answers."""
+    version: Text
+    """What answers: version of a package, tag or digest of an image, or name of the cloud's own model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pod:
+    """What the pods of an endpoint run as."""
+
+    id: Text
+    """Role ARN, or e-mail of a service account; resolves once they may."""
+    log: Text | None
+    """Where they keep prompts: name of a log group, or `projects/…/logs/…`. None where nobody keeps any."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hosting:
+    """AWS: models of SageMaker, and what they run as."""
+
+    identity: Text
+    """Role ARN; resolves once its permissions are attached."""
+    models: Mapping[str, Text]
+    """By variant, the model's name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogGroup:
+    """AWS: a log group that several share."""
+
+    id: Text
+    """Its ARN."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Releases:
+    """Google Cloud: what the workflows that release new versions share."""
+
+    roles: Mapping[str, Text]
+    """Custom roles: on the project `watch`, `vertex` and `batch`; on a service of Cloud Run `run`; on an endpoint `call`."""
+    starter: Text
+    """E-mail of who starts workflows; resolves once it may."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollout:
+    """Google Cloud: what brings one endpoint's new versions to its callers."""
+
+    id: Text
+    """Id of the workflow; resolves once something starts it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gateway:
+    """What stands in front of endpoints towards the internet."""
+
+    addresses: Mapping[str, Text]
+    """By endpoint: `https://…`; resolves once its name leads here and its certificate is there."""
+    records: Mapping[str, Text] = field(default_factory=dict[str, Text])
+    """Where nobody has given a zone: names that a person puts into the DNS, each with type and value."""
+    listener: Text | None = None
+    """AWS: ARN of the listener that routes belong to; resolves once the firewall is in front of it."""
+    balancer: Text | None = None
+    """AWS: what metrics call the load balancer, `app/…`; where a route is made it has to be there."""
+    security_group: Text | None = None
+    """AWS: of the load balancer, which reaches nothing that is not let out to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """Google Cloud: tokens of our issuer for tokens that endpoints take, by endpoint."""
+
+    identities: Mapping[str, Text]
+    """E-mail of the service account that whoever has a token may become; resolves once he may, and it may call."""
+    audiences: Mapping[str, Text]
+    """What a token is shown to the Security Token Service for: `//iam.googleapis.com/projects/…`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """AWS: the way from a host name to what answers."""
+
+    id: Text
+    """ARN of the rule of the listener."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LambdaFunction:
+    """AWS: a function of Lambda."""
+
+    arn: Text
+    """Resolves once what it runs as may do its work."""
+    name: Text
+    version: Text
+    """The newest one that is published."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guardrails:
+    """What is let through to language models and back, by name."""
+
+    ids: Mapping[str, Text]
+    """ARN of the guardrail, or name of the template."""
+    versions: Mapping[str, Text]
+    """Version that is attached; on Google Cloud a template has none, and its name says which content it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompts:
+    """Where prompts and answers are logged."""
+
+    id: Text
+    """What is told where to log: id of the configuration, or of the workflow that keeps it. Resolves once they are logged."""
+    place: Text
+    """What else sees prompts, such as a proxy in a cluster, logs them here: `s3://…/prompts`, or `projects/…/datasets/…`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cache:
+    """A cache of answers and embeddings."""
+
+    id: Text
+    """ARN, or resource name."""
+    address: Text
+    """Host name, or address in the network, of TLS; resolves once clients are let through."""
+    port: Text
+    user: Text
+    """Whom clients sign in as, with a token of their own identity; on Google Cloud their own address."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """The cloud's own models for a task, by service."""
+
+    grants: Mapping[str, Mapping[str, Text]]
+    """By service and team, what lets somebody call it: ARN of a policy, or name of a role."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpora:
+    """What can be asked, by name."""
+
+    ids: Mapping[str, Text]
+    """Id of the knowledge base, or name of the collection; resolves once changes of documents reach it."""
+    sources: Mapping[str, Text]
+    """Where its documents are put: `s3://…/documents/{corpus}/` or `gs://…`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """Where corpora are asked."""
+
+    address: Text
+    """`https://…/v1`; `corpora/{corpus}/query` follows. Resolves once questions get through."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """A function of the platform's own."""
+
+    id: Text
+    """ARN of the function, or name of its service of Cloud Run; resolves once it can work and who shall call it may."""
+    name: str
+    """The same name, known before anything is built."""
+    identity: Text
+    """What it runs as: role ARN, or e-mail of a service account."""
+    log: Text | None
+    """AWS: name of its log group. None on Google Cloud, where logs are the project's."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Foundation:
     """What everything else of an environment stands on."""
 
@@ -356,6 +546,8 @@ class Training:
     pipelines: Pipelines
     file_systems: FileSystems
     dashboard: Dashboard | None
+    served: Mapping[str, Endpoint] = field(default_factory=dict[str, Endpoint])
+    """What answers in the cluster, by name: `Serving` hands it on with the rest."""
 
     def exports(self) -> dict[str, Any]:
         """What people need to submit work, and to find it again."""
@@ -377,6 +569,55 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Serving:
+    """What answers."""
+
+    endpoints: Mapping[str, Endpoint] = field(default_factory=dict[str, Endpoint])
+    caches: Mapping[str, Cache] = field(default_factory=dict[str, Cache])
+    services: Services | None = None
+    gateway: Gateway | None = None
+    exchange: Exchange | None = None
+
+    def exports(self) -> dict[str, Any]:
+        """What callers need: where each endpoint is, and what answers there."""
+        return {
+            "endpoints": {
+                name: {"id": found.id, "address": found.address, "version": found.version}
+                for name, found in self.endpoints.items()
+            },
+            "caches": {name: {"address": found.address, "port": found.port} for name, found in self.caches.items()},
+            "services": {name: dict(teams) for name, teams in self.services.grants.items()} if self.services else {},
+            "records": dict(self.gateway.records) if self.gateway else {},
+            "exchange": {
+                name: {"identity": found, "audience": self.exchange.audiences[name]}
+                for name, found in self.exchange.identities.items()
+            }
+            if self.exchange
+            else {},
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrieval:
+    """What answers are grounded in, and what is let through. What the description does not ask for is None."""
+
+    guardrails: Guardrails
+    corpora: Corpora | None = None
+    ask: Ask | None = None
+
+    def exports(self) -> dict[str, Any]:
+        """What people need to put documents in, and to ask."""
+        return {
+            "guardrails": {
+                name: {"id": found, "version": self.guardrails.versions[name]}
+                for name, found in self.guardrails.ids.items()
+            },
+            "corpora": dict(self.corpora.sources) if self.corpora else {},
+            "ask": self.ask.address if self.ask else "",
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
 class Environment:
     """Everything that was built on one cloud."""
 
@@ -384,6 +625,8 @@ class Environment:
     foundation: Foundation
     registry: Registry
     training: Training
+    serving: Serving
+    retrieval: Retrieval
     quotas: Quotas
     budgets: Budgets
 
@@ -414,5 +657,7 @@ class Environment:
                 for name in registry.models.candidates
             },
             "training": self.training.exports(),
+            "serving": self.serving.exports(),
+            "retrieval": self.retrieval.exports(),
             "budgets": dict(self.budgets.names),
         }

@@ -9,6 +9,7 @@ import pulumi
 
 from components.core.naming import Names
 from components.scope import Scope, opened
+from components.spec.endpoints import answering
 from components.spec.environment import Environment
 from components.spec.experiments import Run, run
 from components.spec.foundation import Aws, Gcp, GeneratedSecret
@@ -152,6 +153,29 @@ def secrets(environment: Environment) -> Mapping[str, Generated | Provided]:
         else Provided(value=opened(spec.value) if spec.value else None)
         for name, spec in environment.secrets.items()
     }
+
+
+def document_zones(environment: Environment, cloud: CloudName) -> set[str]:
+    """The zones that documents of corpora on a cloud lie in."""
+    return {corpus.source for corpus in environment.here(environment.retrieval.corpora, cloud).values()}
+
+
+def captures(environment: Environment, cloud: CloudName) -> bool:
+    """Whether requests of any endpoint on a cloud are kept."""
+    return any(getattr(endpoint, "capture_percent", 0) for endpoint in answering(environment, cloud).values())
+
+
+def prompted(environment: Environment, cloud: CloudName) -> bool:
+    """Whether language models of a cloud are asked anything."""
+    return any(spec.kind == "llm" for spec in answering(environment, cloud).values())
+
+
+def told(environment: Environment, cloud: CloudName) -> Mapping[str, Sequence[str]]:
+    """E-mail addresses of the teams that own something that answers on a cloud, by team, sorted."""
+    serving, retrieval = environment.serving, environment.retrieval
+    parts = (serving.endpoints, serving.caches, retrieval.corpora)
+    owners = {part.team for named in parts for part in environment.here(named, cloud).values()}
+    return {team: [environment.teams[team].owner] for team in sorted(owners)}
 
 
 def shares(environment: Environment) -> Mapping[str, Share]:

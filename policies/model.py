@@ -52,6 +52,8 @@ class Resource:
     deleted_with: str = ""
     """URN of the resource whose end is this one's too: a destroy does not ask for it apart."""
     ignore_changes: tuple[str, ...] = ()
+    replace_on_changes: tuple[str, ...] = ()
+    """Inputs of which the program itself says that a new value makes another resource."""
     aliases: tuple[str, ...] = ()
     secret_outputs: tuple[str, ...] = ()
     place: Place | None = None

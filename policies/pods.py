@@ -1,7 +1,7 @@
-"""What runs in containers, read once and in one form: pods of Kubernetes, wherever in an object, and jobs of AWS Batch.
+"""What runs in containers, read once and in one form: pods of Kubernetes, jobs of AWS Batch, tasks of ECS, Cloud Run.
 
-A pod stands in an object of any kind, an operator's too, as a map with a list of `containers`; a chart's pods cannot be seen.
-Batch keeps its containers as JSON. Rules look at `Pod` and need not know.
+A pod of Kubernetes stands in an object of any kind, an operator's too, as a map with a list of `containers`; a chart's pods
+cannot be seen. Batch and ECS keep theirs as JSON. Rules look at `Pod` and need not know.
 """
 
 import json
@@ -14,6 +14,14 @@ from policies.context import items, mapping, maps
 from policies.model import Graph, Resource
 
 JOB_DEFINITION = "aws:batch/jobDefinition:JobDefinition"
+TASK_DEFINITION = "aws:ecs/taskDefinition:TaskDefinition"
+SERVICE_OF_RUN = "gcp:cloudrunv2/service:Service"
+CLOUD_RUN: Mapping[str, str] = {
+    "gcp:cloudrunv2/job:Job": "template.template",
+    SERVICE_OF_RUN: "template",
+    "gcp:cloudrunv2/workerPool:WorkerPool": "template",
+}
+"""Types of Cloud Run, and where each says what runs."""
 RELEASE = "kubernetes:helm.sh/v3:Release"
 NAMESPACE = "kubernetes:core/v1:Namespace"
 CLUSTERS = ("aws:eks/cluster:Cluster", "gcp:container/cluster:Cluster")
@@ -23,6 +31,7 @@ TEAM = "ai-platform.io/team"
 # Kinds without pods: charts, whose pods nobody sees, and Kueue's, of which there are thousands.
 _WITHOUT = (RELEASE, "kubernetes:kueue.")
 _HOST_NAMESPACES = ("hostNetwork", "hostPID", "hostIPC")
+_PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 # Volumes of a pod that are gone with its machine, or with the pod; whatever else there is lies elsewhere.
 _PASSING = {"configMap", "downwardAPI", "emptyDir", "ephemeral", "hostPath", "image", "name", "projected", "secret"}
 
@@ -40,6 +49,16 @@ class Container:
     """What it may do beyond what its work needs, in words."""
     variables: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Environment variables; empty text for one whose value comes from elsewhere."""
+    serves: bool = False
+    """Whether it says on which port it is called."""
+    asked: frozenset[str] = frozenset()
+    """What it is asked for: `livenessProbe`, `readinessProbe`, `startupProbe`."""
+    words: Sequence[str] = ()
+    """Command and arguments."""
+    logs: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """ECS: where its log goes."""
+    writes: bool = False
+    """ECS: whether it may write to the files that it is made of."""
 
     @property
     def accelerated(self) -> bool:
@@ -62,6 +81,10 @@ def pods(resource: Resource) -> Iterator[Pod]:
     """The pods that a resource declares; what is not known, or cannot be read, is left out."""
     if resource.type == JOB_DEFINITION:
         yield from _of_batch(resource)
+    elif resource.type == TASK_DEFINITION:
+        yield from _of_ecs(resource)
+    elif resource.type in CLOUD_RUN:
+        yield from _of_cloud_run(mapping(resource.get(CLOUD_RUN[resource.type])))
     elif resource.type.startswith("kubernetes:") and not resource.type.startswith(_WITHOUT):
         for spec in _specs(resource.inputs):
             yield _of_kubernetes(spec)
@@ -166,8 +189,66 @@ def _container(container: Mapping[str, Any], pod: Mapping[str, Any]) -> Containe
         limits=frozenset(map(str, mapping(mapping(container.get("resources")).get("limits")))),
         privileged=own.get("privileged", False) is not False,
         unconfined=[what for what, so in may.items() if so],
-        variables={str(each.get("name")): each.get("value", "") for each in maps(container.get("env"))},
+        variables=_variables(container.get("env")),
+        serves=bool(container.get("ports")),
+        asked=frozenset(probe for probe in _PROBES if container.get(probe)),
+        words=[str(word) for part in ("command", "args") for word in items(container.get(part))],
     )
+
+
+def _variables(named: Any) -> dict[str, Any]:
+    return {str(each.get("name")): each.get("value", "") for each in maps(named)}
+
+
+def _of_ecs(task: Resource) -> Iterator[Pod]:
+    found = maps(decoded(task.get("containerDefinitions")))
+    if not found:
+        return
+    whole = {part for part in ("cpu", "memory") if task.get(part)}
+    shared = [name for name in ("networkMode", "pidMode", "ipcMode") if task.get(name) == "host"]
+    paths = [str(volume["hostPath"]) for volume in maps(task.get("volumes")) if volume.get("hostPath")]
+    yield Pod(
+        containers=[
+            Container(
+                name=str(each.get("name", "")),
+                image=each.get("image"),
+                limits=frozenset(whole | {part for part in ("cpu", "memory") if each.get(part)}),
+                privileged=each.get("privileged", False) is not False,
+                unconfined=["may run as root"] if _is_root(each.get("user")) else [],
+                variables=_variables(each.get("environment")),
+                serves=bool(each.get("portMappings")),
+                words=[str(word) for part in ("entryPoint", "command") for word in items(each.get(part))],
+                logs=mapping(each.get("logConfiguration")),
+                writes=each.get("readonlyRootFilesystem") is not True,
+            )
+            for each in found
+        ],
+        host=[*(f"the machine's {name}" for name in shared), *(f"the machine's {path}" for path in paths)],
+    )
+
+
+def _of_cloud_run(template: Mapping[str, Any]) -> Iterator[Pod]:
+    """A container of Cloud Run is confined by Cloud Run; without a limit of its own it has the service's."""
+    found = maps(template.get("containers"))
+    if found:
+        yield Pod(
+            containers=[
+                Container(
+                    name=str(each.get("name", "")),
+                    image=each.get("image"),
+                    limits=frozenset({"cpu", "memory"}.union(mapping(mapping(each.get("resources")).get("limits")))),
+                    variables=_variables(each.get("envs")),
+                    serves=bool(each.get("ports")),
+                    asked=frozenset(probe for probe in _PROBES if each.get(probe)),
+                    words=[str(word) for part in ("commands", "args") for word in items(each.get(part))],
+                )
+                for each in found
+            ]
+        )
+
+
+def _is_root(user: Any) -> bool:
+    return str(user or "root").partition(":")[0] in {"", "0", "root"}
 
 
 def _of_batch(resource: Resource) -> Iterator[Pod]:
@@ -185,7 +266,6 @@ def _batch_pod(container: Any) -> Iterator[Pod]:
     volumes = maps(container.get("volumes"))
     # A `host` without a path is scratch that Docker makes for the job ("Host", sourcePath).
     paths = [str(path) for volume in volumes if (path := mapping(volume.get("host")).get("sourcePath"))]
-    user = str(container.get("user", "root")).partition(":")[0]
     yield Pod(
         containers=[
             Container(
@@ -193,8 +273,8 @@ def _batch_pod(container: Any) -> Iterator[Pod]:
                 image=container.get("image"),
                 limits=frozenset(named.get(each, each) for each in asked),
                 privileged=container.get("privileged", False) is not False,
-                unconfined=["may run as root"] if user in {"", "0", "root"} else [],
-                variables={str(each.get("name")): each.get("value", "") for each in maps(container.get("environment"))},
+                unconfined=["may run as root"] if _is_root(container.get("user")) else [],
+                variables=_variables(container.get("environment")),
             )
         ],
         host=[f"the machine's {path}" for path in paths],

@@ -1,5 +1,7 @@
 """Which resources hold data."""
 
+from policies.model import Resource
+
 # What holds data that no second `up` brings back: the data itself, the keys without which it is noise, and clusters, whose end is
 # that of every volume and of all work in them.
 HOLDS_DATA = frozenset(
@@ -43,3 +45,13 @@ HOLDS_DATA = frozenset(
         "kubernetes:core/v1:PersistentVolumeClaim",
     }
 )
+
+
+def leads_elsewhere(resource: Resource) -> bool:
+    """Whether a volume or a claim of Kubernetes only leads to data that something else holds, such as a file system.
+
+    Its end changes nothing there: a volume is let go of (`Retain`), and a claim names its volume instead of asking for a disk.
+    """
+    if resource.type == "kubernetes:core/v1:PersistentVolume":
+        return resource.get("spec.persistentVolumeReclaimPolicy") == "Retain"
+    return resource.type == "kubernetes:core/v1:PersistentVolumeClaim" and bool(resource.get("spec.volumeName"))

@@ -1,33 +1,14 @@
 """What changes from one graph to another: created, changed property by property, replaced, removed."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from policies.model import Graph, Resource
 from policies.stateful import HOLDS_DATA
 from preview.documents import decoded
-
-REPLACED_BY: Mapping[str, frozenset[str]] = {
-    # internal/service/s3/bucket.go and internal/service/kms/key.go of hashicorp/terraform-provider-aws: `ForceNew`
-    "aws:kms/key:Key": frozenset({"customKeyStoreId", "customerMasterKeySpec", "keyUsage", "multiRegion", "xksKeyId"}),
-    "aws:s3/bucket:Bucket": frozenset({"bucket", "bucketPrefix"}),
-    # google/services/kms/resource_kms_crypto_key.go and storage/resource_storage_bucket.go of
-    # hashicorp/terraform-provider-google: `ForceNew`
-    "gcp:kms/cryptoKey:CryptoKey": frozenset(
-        {
-            "cryptoKeyBackend",
-            "destroyScheduledDuration",
-            "importOnly",
-            "keyRing",
-            "name",
-            "purpose",
-            "versionTemplate.protectionLevel",
-        }
-    ),
-    "gcp:storage/bucket:Bucket": frozenset({"enableObjectRetention", "location", "name", "project"}),
-}
-"""Inputs that cannot change in place: a new value deletes the resource and makes another. Only what a source states."""
+from preview.replaced import EVERYTHING, REPLACED_BY
 
 How = Literal["removed", "replaced", "changed"]
 Fate = Literal["lost", "refused", "left behind", "stays"]
@@ -35,6 +16,9 @@ Fate = Literal["lost", "refused", "left behind", "stays"]
 
 ABSENT = "(absent)"
 """In place of a value that one side does not have."""
+
+
+_INDEX = re.compile(r"\[[^\]]*\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +104,9 @@ def compare(base: Graph, head: Graph) -> Difference:
             continue
         changes = tuple(_changes(before, after, moved))
         if changes:
-            fixed = REPLACED_BY.get(after.type, frozenset())
-            replaced = any(c.path in fixed or c.path.partition(".")[0] in fixed for c in changes)
-            changed.append(Changed(resource=after, before=before, changes=changes, replaced=replaced))
+            changed.append(
+                Changed(resource=after, before=before, changes=changes, replaced=any(map(_replaces(after), changes)))
+            )
     return Difference(
         created=tuple(created),
         changed=tuple(sorted(changed, key=lambda c: c.resource.urn)),
@@ -143,6 +127,38 @@ def _changes(before: Resource, after: Resource, moved: Mapping[str, str]) -> Ite
     ):
         if old != new:
             yield Change(name, old, new)
+
+
+def _replaces(resource: Resource) -> Callable[[Change], bool]:
+    """Whether a change of a resource deletes it and makes another."""
+    stated = (path for key in (resource.type, resource.type.partition(":")[0]) for path in REPLACED_BY.get(key, ()))
+    fixed = [path.split(".") for path in (*stated, *resource.replace_on_changes)]
+
+    def replaces(change: Change) -> bool:
+        if change.path.startswith("("):  # an option, and no input
+            return False
+        path = _INDEX.sub("", change.path).split(".")
+        return any(
+            inner == [EVERYTHING]
+            or path[: len(inner)] == inner
+            # A block comes or goes as a whole: what counts is what is in it.
+            or (
+                inner[: len(path)] == path
+                and _at(change.old, inner[len(path) :]) != _at(change.new, inner[len(path) :])
+            )
+            for inner in fixed
+        )
+
+    return replaces
+
+
+def _at(value: Any, keys: Sequence[str]) -> Any:
+    """What is within a value, in every item of a list; `ABSENT` where there is nothing."""
+    if isinstance(value, list):
+        return [found for item in value if (found := _at(item, keys)) != ABSENT] or ABSENT
+    if not keys:
+        return value
+    return _at(value.get(keys[0], ABSENT), keys[1:]) if isinstance(value, dict) else ABSENT
 
 
 def _ignored(path: str, ignored: tuple[str, ...]) -> bool:

@@ -108,6 +108,7 @@ class Engine(mocks.MockMonitor):
             retain_on_delete=request.retainOnDelete,
             deleted_with=request.deletedWith,
             ignore_changes=tuple(sorted(request.ignoreChanges)),
+            replace_on_changes=tuple(sorted(request.replaceOnChanges)),
             aliases=tuple(dict.fromkeys(self._alias(alias, request) for alias in request.aliases)),
             secret_outputs=tuple(sorted(request.additionalSecretOutputs)),
             place=place,

@@ -11,12 +11,14 @@ import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from pulumi import RunError, runtime
-from pulumi.runtime import settings
+from pulumi.runtime import resource, settings
+from pulumi.runtime.proto import source_pb2
 
 from policies.model import Graph
 from preview import config as stack_config
@@ -96,7 +98,7 @@ def _run(
             )
         )
         runtime.set_all_config(dict(values), list(secrets))
-        with _environment(), _loop() as loop, _no_collection():
+        with _environment(), _quick_traces(), _loop() as loop, _no_collection():
             loop.run_until_complete(runtime.run_in_stack(lambda: _settled(program)))
 
     try:
@@ -189,6 +191,39 @@ def _no_collection() -> Generator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+@contextmanager
+def _quick_traces() -> Generator[None]:
+    """Have the SDK take its traces of the stack more cheaply.
+
+    Its own way reads the source line of every frame, which nobody looks at: a tenth of a whole run.
+    """
+    kept = resource._get_stack_trace  # pyright: ignore[reportPrivateUsage]
+    resource._get_stack_trace = _trace  # pyright: ignore[reportPrivateUsage]
+    try:
+        yield
+    finally:
+        resource._get_stack_trace = kept  # pyright: ignore[reportPrivateUsage]
+
+
+def _trace() -> source_pb2.StackTrace:
+    """The frames from where a resource is declared outwards: those before its third constructor are the SDK's."""
+    frame, constructors = sys._getframe(1), 0  # pyright: ignore[reportPrivateUsage]
+    found = source_pb2.StackTrace()
+    while frame := frame.f_back:
+        if constructors == 3:
+            position = source_pb2.SourcePosition(uri=_uri(frame.f_code.co_filename), line=frame.f_lineno)
+            found.frames.append(source_pb2.StackFrame(pc=position))
+        elif frame.f_code.co_name == "__init__":
+            constructors += 1
+    return found
+
+
+@cache
+def _uri(file: str) -> str:
+    """The file as a URI; of what is no file of its own, such as Python's frozen modules, its name."""
+    return Path(file).as_uri() if Path(file).is_absolute() else file
 
 
 @contextmanager

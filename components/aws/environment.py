@@ -20,11 +20,17 @@ from components.aws.foundation.secrets import Secrets, SecretsArgs
 from components.aws.operations.notifications import Notifications, NotificationsArgs
 from components.aws.registry import contents as registry
 from components.aws.registry.models import shared
+from components.aws.retrieval import contents as retrieval
+from components.aws.retrieval.prompts import statements
+from components.aws.serving import contents as serving
 from components.aws.training import contents as training
 from components.contracts import Domain
+from components.core import iam
 from components.core.addresses import share
+from components.core.fronts import delivers_logs, fronts
 from components.scope import PROJECT, Scope, opened
 from components.spec.capacity import Capacity
+from components.spec.endpoints import answering
 from components.spec.environment import Environment
 from components.spec.foundation import Aws
 from components.spec.images import own_repository
@@ -63,6 +69,7 @@ def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Env
             zones=environment.subnet_zones("aws"),
             nat=environment.network.nat,
             egress=environment.network.egress,
+            public=bool(fronts(environment, "aws")),
             allow=environment.network.allow,
             endpoints=environment.network.private_services,
             flow_logs=environment.network.flow_logs,
@@ -79,6 +86,7 @@ def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Env
         NotificationsArgs(
             critical=environment.operations.critical or environment.budget.notify,
             warning=environment.operations.warning or environment.budget.notify,
+            teams=plan.told(environment, "aws"),
             webhook=opened(webhook) if webhook else None,
             key=keys.domains["logs"],
         ),
@@ -140,11 +148,18 @@ def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Env
     budgets = Budgets("budgets", _budgets(environment, scope, notifications), scope=scope, parent=root).outputs
 
     registered = registry.build(environment, place, base, scope=scope, parent=root)
+    guardrails = retrieval.guard(environment, base, scope=scope, parent=root)
+    trained = training.build(environment, place, base, registered, guardrails, scope=scope, parent=root)
+    grounded = retrieval.build(environment, base, trained, guardrails, scope=scope, parent=root)
     built = contracts.Environment(
         region=place.region,
         foundation=base,
         registry=registered,
-        training=training.build(environment, place, base, registered, scope=scope, parent=root),
+        training=trained,
+        serving=serving.build(
+            environment, place, base, registered, trained, grounded.guardrails, scope=scope, parent=root
+        ),
+        retrieval=grounded,
         quotas=requested,
         budgets=budgets,
     )
@@ -187,6 +202,9 @@ def _features(environment: Environment) -> list[Feature]:
         "cluster": capacity.kubernetes,
         "batch": any(pool.scheduler == "batch" for pool in capacity.pools.values()),
         "notebooks": environment.training.workbench is not None,
+        "serving": bool(fronts(environment, "aws"))
+        or any(spec.kind in {"function", "container"} for spec in answering(environment, "aws").values()),
+        "retrieval": bool(environment.here(environment.retrieval.corpora, "aws")) or plan.prompted(environment, "aws"),
     }
     return [feature for feature, wanted in there.items() if wanted]
 
@@ -222,7 +240,12 @@ def _storage(
                 warning=notifications.warning,
                 organization=place.organization,
                 readers=readers,
-                statements=shared(scope.names.of(name, "bucket"), marker, readers) if readers else [],
+                statements=[
+                    *(shared(scope.names.of(name, "bucket"), marker, readers) if readers else []),
+                    *_prompted(environment, name, scope),
+                    *_delivered(environment, name, scope),
+                ],
+                events=name in plan.document_zones(environment, "aws"),
                 tags=plan.zone_tags(environment, name),
                 cool_after_days=spec.cool_after_days,
                 expire_after_days=spec.expire_after_days,
@@ -238,6 +261,22 @@ def _storage(
     logs = zone(first, None)
     others = {name: zone(name, logs.access_logs).outputs for name in environment.data.zones if name != first}
     return {name: logs.outputs if name == first else others[name] for name in environment.data.zones}
+
+
+def _delivered(environment: Environment, zone: str, scope: Scope) -> Sequence[iam.Statement]:
+    """What the zone of access logs says besides, where a gateway writes there."""
+    if zone != environment.data.access_log_zone or not fronts(environment, "aws"):
+        return []
+    return [delivers_logs(scope.names.of(zone, "bucket"), scope.account)]
+
+
+def _prompted(environment: Environment, zone: str, scope: Scope) -> Sequence[iam.Statement]:
+    """What the zone of prompts says besides, where any are logged."""
+    retrieval = environment.retrieval
+    if zone != retrieval.prompt_zone or not plan.prompted(environment, "aws"):
+        return []
+    bucket = scope.names.of(zone, "bucket")
+    return statements(bucket, scope.account, scope.region, scope.names, retrieval.prompt_readers)
 
 
 def _delivery(

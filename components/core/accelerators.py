@@ -101,6 +101,8 @@ class Machine:
     """AWS: how it can be bought, of `on-demand`, `spot` and `capacity-block`; None where that is not known."""
     quota_on_demand: Quota | None
     quota_spot: Quota | None
+    quota_cluster: Quota | None
+    """AWS: machines of HyperPod; None where HyperPod is not known to have it."""
     zones: Mapping[str, tuple[str, ...]]
     """The zones by region: zone ids on AWS. Where the machine is known to exist: elsewhere it may."""
     source: str
@@ -223,6 +225,7 @@ def _machines() -> Iterator[Machine]:
             usage=tuple(row["usage"].split()) or None,
             quota_on_demand=quotas.get((cloud, row["quota"], "on-demand")),
             quota_spot=quotas.get((cloud, row["quota"], "spot")),
+            quota_cluster=quotas.get((cloud, row["type"], "cluster")),
             zones=MappingProxyType(zones[row["zones"]]),
             source=_sources(row["source"]),
         )
@@ -242,6 +245,9 @@ MACHINES: tuple[Machine, ...] = tuple(_machines())
 
 GPUS_ALL_REGIONS: Quota = _quotas()["gcp", "all-gpus", "any"]
 """GCP: the ceiling on all GPUs of a project, on top of each region's own. A new project has none or few."""
+
+HYPERPOD: tuple[Quota, ...] = (_quotas()["aws", "hyperpod", "cluster"], _quotas()["aws", "hyperpod", "all"])
+"""AWS: the ceilings on machines of HyperPod of any type, in one of its clusters and in all. A new account has none."""
 
 QUOTAS: Mapping[tuple[str, str], Quota] = MappingProxyType({(q.service, q.code): q for q in _quotas().values()})
 """Every quota by its service and code; of those that differ by dimension, one."""

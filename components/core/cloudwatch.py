@@ -53,7 +53,8 @@ class Metric:
     name: str
     dimensions: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Values may be outputs."""
-    statistic: Literal["Average", "Maximum", "Minimum", "Sum"]
+    statistic: Literal["Average", "Maximum", "Minimum", "Sum", "p95"]
+    """A percentile stands in an expression only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,9 +227,10 @@ def _counted(watched: Watched, name: str, **dimensions: Any) -> Metric:
 
 
 def _full(plan: PoolPlan) -> bool:
-    """Whether its ceiling shows: Karpenter has one, counted in accelerators; what is reserved is all there at all times."""
+    """Whether its ceiling shows: Karpenter has one, counted in accelerators; what is reserved, or HyperPod's, is always there."""
     markets = {"spot", "on-demand"} & {choice.kind for choice in plan.choices}
-    return plan.scheduler == "kubernetes" and bool(markets) and plan.per_node > 0
+    karpenter = plan.scheduler == "kubernetes" and plan.resilience == "none"
+    return karpenter and bool(markets) and plan.per_node > 0
 
 
 def _pools(watched: Watched) -> Iterator[Alarm]:

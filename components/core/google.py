@@ -11,17 +11,20 @@ from typing import Any
 _AGENTS = {
     "aiplatform.googleapis.com": "gcp-sa-aiplatform.iam.gserviceaccount.com",
     "artifactregistry.googleapis.com": "gcp-sa-artifactregistry.iam.gserviceaccount.com",
+    "bigquery.googleapis.com": "bigquery-encryption.iam.gserviceaccount.com",
     "cloudfunctions.googleapis.com": "gcf-admin-robot.iam.gserviceaccount.com",
     "compute.googleapis.com": "compute-system.iam.gserviceaccount.com",
     "container.googleapis.com": "container-engine-robot.iam.gserviceaccount.com",
     "eventarc.googleapis.com": "gcp-sa-eventarc.iam.gserviceaccount.com",
     "lustre.googleapis.com": "gcp-sa-lustre.iam.gserviceaccount.com",
+    "memorystore.googleapis.com": "gcp-sa-memorystore.iam.gserviceaccount.com",
     "notebooks.googleapis.com": "gcp-sa-notebooks.iam.gserviceaccount.com",
     "pubsub.googleapis.com": "gcp-sa-pubsub.iam.gserviceaccount.com",
     "run.googleapis.com": "serverless-robot-prod.iam.gserviceaccount.com",
     "secretmanager.googleapis.com": "gcp-sa-secretmanager.iam.gserviceaccount.com",
     "sqladmin.googleapis.com": "gcp-sa-cloud-sql.iam.gserviceaccount.com",
     "storage.googleapis.com": "gs-project-accounts.iam.gserviceaccount.com",
+    "vectorsearch.googleapis.com": "gcp-sa-vectorsearch.iam.gserviceaccount.com",
     "workflows.googleapis.com": "gcp-sa-workflows.iam.gserviceaccount.com",
 }
 # Pairs that Google alone offers, each under a name of its own; any other pair of a continent is chosen by its owner. Source:
@@ -105,7 +108,9 @@ def agent(service: str, number: str) -> str:
     >>> agent("storage.googleapis.com", "111111111111")
     'serviceAccount:service-111111111111@gs-project-accounts.iam.gserviceaccount.com'
     """
-    return f"serviceAccount:service-{number}@{_AGENTS[service]}"
+    # BigQuery's comes first where it encrypts, and is called otherwise ("Customer-managed Cloud KMS keys", BigQuery).
+    name = "bq" if service == "bigquery.googleapis.com" else "service"
+    return f"serviceAccount:{name}-{number}@{_AGENTS[service]}"
 
 
 def nth(name: str, generation: int) -> str:

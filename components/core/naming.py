@@ -42,8 +42,38 @@ LIMITS = {
     "pipeline": 256,
     "schedule": 64,
     "workflow": 64,
+    # SQS "CreateQueue".
+    "queue": 80,
+    # SageMaker "CreateEndpoint"; "CreateModel" and "CreateEndpointConfig", where 63 leave 8 to the suffix that the engine adds;
+    # "CreateTransformJob", where they leave 37 to an id.
+    "endpoint": 63,
+    "hosted": 55,
+    "transform_job": 26,
+    # Elastic Load Balancing "CreateLoadBalancer" and "CreateTargetGroup"; CodeDeploy "CreateDeploymentConfig" and its like.
+    "balancer": 32,
+    "deployment": 100,
+    # SageMaker "CreateCluster", ClusterName.
+    "hyperpod": 63,
+    # Bedrock "CreateKnowledgeBase", "CreateDataSource"; S3 "Vector bucket naming rules" and those of vector indexes.
+    "knowledge_base": 100,
+    "vectors": 63,
+    # API Gateway of Google Cloud, "Gateway" and "API config" ids: 49, of which a config's content takes 9.
+    "api": 40,
     # RDS "CreateDBInstance", 63; Cloud SQL "Instance settings", 98 together with the project's id of at most 30 and a colon.
     "database": 63,
+    # Bedrock "CreateGuardrail", "CreateInferenceProfile" and "CreateProvisionedModelThroughput"; Model Armor
+    # "projects.locations.templates.create", templateId.
+    "guardrail": 50,
+    "inference_profile": 64,
+    "provisioned_model": 63,
+    "armor_template": 63,
+    # ElastiCache "CreateServerlessCache" and "CreateUser", 40 each; Memorystore for Valkey, instanceId.
+    "cache": 40,
+    "valkey": 63,
+    # IoT "CreateThingGroup", "CreatePolicy" and "CreateRoleAlias", 128 each; "CreateJobTemplate" and "CreateJob", where 64 leave
+    # 9 to what tells two of a fleet apart.
+    "fleet": 128,
+    "roll_out": 55,
 }
 # A bucket's name is what people and policies write down, and its copy is called the same with this at the end.
 REPLICA_SUFFIX = "-replica"

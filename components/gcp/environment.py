@@ -22,9 +22,14 @@ from components.gcp.foundation.quotas import Quotas, QuotasArgs
 from components.gcp.foundation.secrets import Secrets, SecretsArgs
 from components.gcp.operations.notifications import Notifications, NotificationsArgs
 from components.gcp.registry import contents as registry
+from components.gcp.retrieval import ask, corpora, prompts
+from components.gcp.retrieval import contents as retrieval
+from components.gcp.serving import contents as serving
+from components.gcp.serving import releases, services
 from components.gcp.training import contents as training
 from components.gcp.training import pipelines, tracking
 from components.scope import PROJECT, Scope, opened
+from components.spec.endpoints import answering, where
 from components.spec.environment import Environment
 from components.spec.foundation import Gcp
 from components.spec.quotas import quotas
@@ -32,6 +37,10 @@ from components.spec.regions import GCP_REGIONS
 
 # Roles of Google's that the program grants on the project, and to whom. The deployer may grant these and no others.
 _GRANTED: Mapping[str, str] = {
+    "roles/modelarmor.user": "who answers questions, on what is let through",
+    "roles/bigquery.jobUser": "readers of prompts",
+    "roles/memorystore.dbConnectionUser": "clients of caches",
+    "roles/memorystore.serviceAgent": "agents of Google's services",
     "roles/logging.logWriter": "notebooks, pipelines, the builder of functions",
     "roles/logging.viewAccessor": "people, on the logs of the cluster",
     "roles/monitoring.metricWriter": "jobs, notebooks, pipelines",
@@ -82,6 +91,7 @@ def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Env
             rotation_days=environment.keys.rotation_days,
             deletion_days=environment.keys.deletion_days,
             generation=place.generation,
+            users=_key_users(environment),
             copies=_copies(environment, scope, dual),
         ),
         scope=scope,
@@ -109,6 +119,7 @@ def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Env
             egress=environment.network.egress,
             allow=environment.network.allow,
             flow_logs=environment.network.flow_logs,
+            connects=_connects(environment),
             access_policy=place.access_policy,
             perimeter=environment.network.perimeter,
             generation=place.generation,
@@ -124,6 +135,7 @@ def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Env
             critical=environment.operations.critical or environment.budget.notify,
             warning=environment.operations.warning or environment.budget.notify,
             cost=environment.budget.notify,
+            teams=plan.told(environment, "gcp"),
             webhook=opened(webhook) if webhook else None,
             key=keys.domains["logs"],
         ),
@@ -186,11 +198,18 @@ def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Env
     budgets = Budgets("budgets", _budgets(environment, place, apis, notifications), scope=scope, parent=root).outputs
 
     registered = registry.build(environment, place, base, scope=scope, parent=root)
+    guardrails = retrieval.guard(environment, place, base, scope=scope, parent=root)
+    trained = training.build(environment, place, base, registered, guardrails, scope=scope, parent=root)
+    grounded = retrieval.build(environment, place, base, trained, guardrails, scope=scope, parent=root)
     built = contracts.Environment(
         region=place.region,
         foundation=base,
         registry=registered,
-        training=training.build(environment, place, base, registered, scope=scope, parent=root),
+        training=trained,
+        serving=serving.build(
+            environment, place, base, registered, trained, grounded.guardrails, scope=scope, parent=root
+        ),
+        retrieval=grounded,
         quotas=requested,
         budgets=budgets,
     )
@@ -239,6 +258,26 @@ def _copies(environment: Environment, scope: Scope, dual: DualRegion | None) -> 
     return copies
 
 
+def _connects(environment: Environment) -> list[str]:
+    """Classes of services with endpoints in the network: caches, and endpoints of Vertex AI in prod."""
+    caches = environment.here(environment.serving.caches, "gcp")
+    hosted = [spec for spec in answering(environment, "gcp").values() if spec.kind == "realtime"]
+    vertex = environment.tier == "prod" and any(where(spec) == "managed" for spec in hosted)
+    return [*(["gcp-memorystore"] if caches else []), *(["gcp-vertexai"] if vertex else [])]
+
+
+def _key_users(environment: Environment) -> dict[Domain, list[str]]:
+    """Services that encrypt only where there is something for them: their agents come with their first use."""
+    found: dict[Domain, list[str]] = {}
+    if plan.captures(environment, "gcp") or plan.prompted(environment, "gcp"):
+        found["logs"] = ["bigquery.googleapis.com"]
+    if environment.here(environment.serving.caches, "gcp"):
+        found["data"] = ["memorystore.googleapis.com"]
+    for zone in sorted(plan.document_zones(environment, "gcp")):
+        found.setdefault(environment.data.zones[zone].key, []).append("vectorsearch.googleapis.com")
+    return found
+
+
 def _storage(
     environment: Environment,
     apis: Mapping[str, contracts.Text],
@@ -284,6 +323,11 @@ def _delivery(
     roles = [
         *(role_id(scope.names, persona, place.generation) for persona in environment.identity.personas),
         *(made(scope.names, place.generation) for made in (pipelines.role_id, tracking.role_id)),
+        *releases.role_ids(scope.names, place.generation).values(),
+        *(corpora.role_id(scope.names, place.generation, role) for role in ("documents", "ingestion")),
+        ask.role_id(scope.names, place.generation),
+        prompts.role_id(scope.names, place.generation),
+        *(services.role_id(scope.names, name, place.generation) for name in environment.serving.services),
     ]
     return Delivery(
         "delivery",

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 import pulumi
 
 from components import contracts
+from components.kubernetes.contracts import Charts as Controllers
 from components.kubernetes.contracts import Kueue as Queues
+from components.kubernetes.contracts import Served, Verification
 from components.kubernetes.contracts import Tenants as Namespaces
-from components.kubernetes.contracts import Verification
 from components.kubernetes.contracts import Volumes as Claims
 from components.kubernetes.data.volumes import Volumes, VolumesArgs
 from components.kubernetes.foundation.admission import Admission, AdmissionArgs
@@ -16,10 +17,21 @@ from components.kubernetes.foundation.charts import SYSTEM, Charts, ChartsArgs
 from components.kubernetes.foundation.signatures import Signatures, SignaturesArgs
 from components.kubernetes.foundation.tenants import Tenant, Tenants, TenantsArgs
 from components.kubernetes.operations.metrics import Metrics, MetricsArgs
+from components.kubernetes.pods import Place
+from components.kubernetes.serving.batch import Batch as Run
+from components.kubernetes.serving.batch import BatchArgs as RunArgs
+from components.kubernetes.serving.llm import Llm as LanguageModel
+from components.kubernetes.serving.llm import LlmArgs as LanguageModelArgs
+from components.kubernetes.serving.realtime import RealTime as Model
+from components.kubernetes.serving.realtime import RealTimeArgs as ModelArgs
+from components.kubernetes.serving.router import ENVOY, PICKER, Router, RouterArgs
+from components.kubernetes.serving.spaces import Spaces, SpacesArgs
 from components.kubernetes.training.queues import Kueue, KueueArgs
 from components.kubernetes.training.tracking import Mlflow, MlflowArgs
 from components.scope import Scope
 from components.spec.capacity import PoolPlan, QueuePlan
+from components.spec.endpoints import instances
+from components.spec.serving import Batch, Llm, RealTime
 from components.spec.training import Distributed, TrainingTeam
 
 
@@ -57,6 +69,8 @@ class InClusterArgs:
     """Whose signature images of teams have to have; None where the cloud itself sees to that."""
     experiments: tuple[contracts.Database, pulumi.Input[str]] | None = None
     """Database and image of a tracking server of our own, where there is one."""
+    endpoints: Mapping[str, Served] = field(default_factory=dict[str, Served])
+    """By name: what answers in the cluster."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +81,7 @@ class InCluster:
     queues: Queues
     volumes: Claims
     tracking: contracts.Tracking | None
+    endpoints: Mapping[str, contracts.Endpoint]
 
 
 def build(args: InClusterArgs, *, scope: Scope, parent: pulumi.Resource) -> InCluster:
@@ -87,6 +102,8 @@ def build(args: InClusterArgs, *, scope: Scope, parent: pulumi.Resource) -> InCl
             mirrors=args.mirrors,
             system=args.system,
             verification=args.verification,
+            serving=any(not isinstance(each.spec, Batch) for each in args.endpoints.values()),
+            models=any(isinstance(each.spec, RealTime) for each in args.endpoints.values()),
         ),
         scope=scope,
         parent=parent,
@@ -157,7 +174,130 @@ def build(args: InClusterArgs, *, scope: Scope, parent: pulumi.Resource) -> InCl
             scope=scope,
             parent=parent,
         ).outputs
-    return InCluster(namespaces=tenants, queues=kueue, tracking=tracking, volumes=volumes)
+    endpoints = _endpoints(args, plans, charts, tenants, kueue, scope, parent)
+    return InCluster(namespaces=tenants, queues=kueue, tracking=tracking, volumes=volumes, endpoints=endpoints)
+
+
+def _endpoints(
+    args: InClusterArgs,
+    plans: Mapping[str, PoolPlan],
+    charts: Controllers,
+    tenants: Namespaces,
+    kueue: Queues,
+    scope: Scope,
+    parent: pulumi.Resource,
+) -> dict[str, contracts.Endpoint]:
+    """What answers, by name: models and language models in namespaces of their own, runs in queues."""
+    served, ready = dict(sorted(args.endpoints.items())), tuple(charts.serving)
+    held: dict[str, dict[str, int]] = {}
+    for each in served.values():
+        plan = plans.get(getattr(each.spec, "pool", None) or "")
+        if plan and plan.resource and not isinstance(each.spec, Batch):
+            used = held.setdefault(each.spec.team, {})
+            devices = plan.per_node
+            if isinstance(each.spec, RealTime):
+                compute = each.spec.compute
+                devices = compute.per_machine if compute.accelerator != "none" else 0
+            used[plan.resource] = used.get(plan.resource, 0) + instances(each.spec) * devices
+    teams = {each.spec.team for each in served.values() if not isinstance(each.spec, Batch)}
+    spaces = None
+    if teams:
+        spaces = Spaces(
+            "spaces",
+            SpacesArgs(
+                cluster=args.cluster,
+                callers={team: tenants.namespaces[team] for team in sorted(teams)},
+                accelerators=held,
+                routed=any(isinstance(each.spec, Llm) for each in served.values()),
+            ),
+            scope=scope,
+            parent=parent,
+        ).outputs
+    found: dict[str, contracts.Endpoint] = {}
+    for name, each in served.items():
+        pool = getattr(each.spec, "pool", None)
+        place = Place(
+            system=args.system, plan=plans[pool] if pool else None, flavor=args.pools.flavors[pool] if pool else None
+        )
+        match each.spec:
+            case RealTime() as spec:
+                assert spaces is not None  # noqa: S101  there is one of its team
+                found[name] = Model(
+                    name,
+                    ModelArgs(
+                        cluster=args.cluster,
+                        spec=spec,
+                        image=_pulled(each.image, args.mirrors),
+                        identity=each.identity,
+                        model=each.model,
+                        spaces=spaces,
+                        place=place,
+                        ready=ready,
+                    ),
+                    scope=scope,
+                    parent=parent,
+                ).outputs
+            case Llm() as spec:
+                assert spaces is not None  # noqa: S101  the same
+                assert spaces.routers is not None  # noqa: S101  `routed`, above
+                assert each.model is not None  # noqa: S101  its weights
+                router = Router(
+                    f"{name}-router",
+                    RouterArgs(
+                        cluster=args.cluster,
+                        endpoint=name,
+                        namespace=spaces.namespaces[spec.team],
+                        caller=spaces.callers[spec.team],
+                        routers=spaces.routers,
+                        priority=spaces.priority,
+                        system=args.system,
+                        images={"picker": _pulled(PICKER, args.mirrors), "envoy": _pulled(ENVOY, args.mirrors)},
+                    ),
+                    scope=scope,
+                    parent=parent,
+                ).outputs
+                found[name] = LanguageModel(
+                    name,
+                    LanguageModelArgs(
+                        cluster=args.cluster,
+                        spec=spec,
+                        image=_pulled(each.image, args.mirrors),
+                        identity=each.identity,
+                        weights=each.model,
+                        guard=each.guard,
+                        spaces=spaces,
+                        place=place,
+                        router=router.address,
+                        ready=ready,
+                    ),
+                    scope=scope,
+                    parent=parent,
+                ).outputs
+            case Batch(queue=queue) as spec:
+                assert queue is not None  # noqa: S101  components/spec/endpoints.py, `where`
+                assert each.source is not None  # noqa: S101  `Served` of a run has both
+                assert each.target is not None  # noqa: S101
+                able = [plans[pool] for pool in args.queues[queue].pools]
+                fits = [plan for plan in able if plan.accelerator and plan.accelerator.name == spec.compute.accelerator]
+                found[name] = Run(
+                    name,
+                    RunArgs(
+                        cluster=args.cluster,
+                        spec=spec,
+                        image=_pulled(each.image, args.mirrors),
+                        identity=each.identity,
+                        model=each.model,
+                        source=each.source,
+                        target=each.target,
+                        namespace=tenants.namespaces[spec.team],
+                        queue=args.queues[queue],
+                        name=kueue.queues[queue],
+                        resource=fits[0].resource if fits else None,
+                    ),
+                    scope=scope,
+                    parent=parent,
+                ).outputs
+    return found
 
 
 def _pulled(image: pulumi.Input[str], mirrors: Mapping[str, contracts.Text]) -> pulumi.Input[str]:

@@ -51,7 +51,7 @@ class Choice:
     zones: tuple[str, ...]
     """Where its machines may be."""
     label: str
-    """Tells it from the pool's other choices: the kind, with a number where there are several of it."""
+    """Tells it from the pool's other choices: the kind, with a number from the second of it on."""
     starts: datetime | None = None
     """When the machines of a block may start; None where nobody said."""
     ends: datetime | None = None
@@ -81,6 +81,8 @@ class PoolPlan:
     topology: str | None
     scheduler: str
     team: str | None
+    resilience: str = "none"
+    """`hyperpod` where SageMaker HyperPod keeps its machines."""
 
     @property
     def machine(self) -> Machine:
@@ -195,6 +197,7 @@ class Capacity:
             topology=pool.accelerator.topology if pool.accelerator else None,
             scheduler=pool.scheduler,
             team=pool.team,
+            resilience=pool.resilience,
         )
 
     def _queue(self, name: str, queue: Queue) -> QueuePlan:
@@ -219,6 +222,8 @@ def resolve(pool: Pool, cloud: CloudName, region: str) -> tuple[Machine, ...]:
     if wanted is None:
         return ()
     found = machines(cloud, wanted.type, wanted.per_node, region)
+    if pool.resilience == "hyperpod":  # one kind of machine, which HyperPod is known to have, if any is
+        return (tuple(m for m in found if m.quota_cluster) or found)[:1]
     # What stands in for the best machine costs about as much: it feeds its accelerators, and is not over twice as large.
     return found[:1] + tuple(m for m in found[1:] if m.feeds and m.vcpus <= _LARGEST * found[0].vcpus)
 
@@ -271,7 +276,7 @@ def per_node(environment: Environment, pool: Pool) -> int:
 def zones(environment: Environment, cloud: CloudName, pool: Pool, best: Machine) -> tuple[str, ...]:
     """Where a pool's machines may be: its only zone, else the network's zones that are known to have the machine.
 
-    A pool with a fast interconnect stays in one zone, the first of them.
+    A pool with a fast interconnect stays in one zone, the first of them; so does a group of machines of HyperPod.
     """
     if pool.zone:
         return (pool.zone,)
@@ -279,7 +284,7 @@ def zones(environment: Environment, cloud: CloudName, pool: Pool, best: Machine)
     own = environment.network_zones(cloud)
     known = best.zones.get(region, ())
     found = tuple(zone for zone in own if zone in known) or own
-    return found[:1] if pool.interconnect == "fast" else found
+    return found[:1] if pool.interconnect == "fast" or pool.resilience == "hyperpod" else found
 
 
 def _choices(pool: Pool, most: int, where: tuple[str, ...]) -> tuple[Choice, ...]:
@@ -305,7 +310,8 @@ def _choices(pool: Pool, most: int, where: tuple[str, ...]) -> tuple[Choice, ...
                 min=least,
                 max=size,
                 zones=(item.zone,) if held_here and item.zone else where,
-                label=kinds[i] if kinds.count(kinds[i]) == 1 else f"{kinds[i]}-{number}",
+                # The first has no number: it stays what it is when a second one comes.
+                label=kinds[i] if number == 1 else f"{kinds[i]}-{number}",
                 starts=item.starts if isinstance(item, Block) else None,
                 ends=item.ends if isinstance(item, Block) else None,
             )

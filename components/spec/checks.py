@@ -10,7 +10,16 @@ from fnmatch import fnmatchcase
 
 from components.core.addresses import LARGEST, SMALLEST, share
 from components.core.naming import LIMITS, REPLICA_SUFFIX, Names
-from components.spec import checks_experiments, checks_file_systems, checks_images, checks_registry, checks_training
+from components.spec import (
+    checks_experiments,
+    checks_file_systems,
+    checks_gateways,
+    checks_images,
+    checks_registry,
+    checks_retrieval,
+    checks_serving,
+    checks_training,
+)
 from components.spec.environment import Environment
 from components.spec.problems import Problem, one_of
 from components.spec.regions import REGIONS
@@ -205,4 +214,7 @@ CHECKS: tuple[Check, ...] = (
     *checks_training.CHECKS,
     *checks_experiments.CHECKS,
     *checks_file_systems.CHECKS,
+    *checks_serving.CHECKS,
+    *checks_gateways.CHECKS,
+    *checks_retrieval.CHECKS,
 )

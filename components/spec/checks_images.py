@@ -6,6 +6,7 @@ from components.spec.environment import Environment
 from components.spec.images import moves, own_repository
 from components.spec.problems import Problem, one_of
 from components.spec.registry import MIRRORED
+from components.spec.serving import images as images_of
 from components.spec.source import Layer, Path
 
 
@@ -18,6 +19,9 @@ def _named(environment: Environment) -> Iterator[tuple[Path, str]]:
         for step in ("prepare", "train", "evaluate"):
             yield (*path, step, "image"), getattr(pipeline, step).image
         yield (*path, "serving_image"), pipeline.serving_image
+    for path, reference, cluster in images_of(environment.serving.endpoints):
+        if not cluster:
+            yield path, reference
     yield from _in_cluster(environment)
 
 
@@ -25,6 +29,9 @@ def _in_cluster(environment: Environment) -> Iterator[tuple[Path, str]]:
     tracking = environment.training.tracking
     if tracking and tracking.server == "kubernetes":
         yield ("training", "tracking", "image"), tracking.image
+    for path, reference, cluster in images_of(environment.serving.endpoints):
+        if cluster:
+            yield path, reference
 
 
 def images(environment: Environment, layer: Layer) -> Iterator[Problem]:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+from components.core.accelerators import ACCELERATORS
+from components.spec.capacity import resolve
 from components.spec.environment import Environment
 from components.spec.problems import Problem, one_of
 from components.spec.registry import MIRRORED
@@ -64,6 +66,37 @@ def mirrors(environment: Environment, layer: Layer) -> Iterator[Problem]:
                 )
 
 
+def copies(environment: Environment, layer: Layer) -> Iterator[Problem]:
+    """What clusters of EKS need of registries that no mirror reads lies in a copy: else nothing of a team's would start."""
+    pools = [
+        pool for pool in environment.here(environment.training.pools, "aws").values() if pool.scheduler == "kubernetes"
+    ]
+    if environment.cloud.aws is None or not pools:
+        return
+    registry, region = environment.registry, environment.cloud.aws.region
+    if registry.signatures == "enforce" and "ghcr.io" not in registry.copies:
+        wrong = "signatures are enforced, and what verifies them on EKS comes from ghcr.io, which no mirror reads"
+        audited = "registry.signatures: audit"
+        if environment.tier == "prod":
+            audited += ", with a waiver of rule prod-signatures"
+        yield layer.problem(
+            ("registry", "copies", "ghcr.io"),
+            wrong,
+            f"ADDRESS of a copy (docs/training.md, Signatures on EKS); or {audited}",
+        )
+    types = {found[0].accelerator for pool in pools if (found := resolve(pool, "aws", region))}
+    if (
+        environment.network.egress == "deny"
+        and any(type_ and ACCELERATORS[type_].resource == "nvidia.com/gpu" for type_ in types)
+        and "nvcr.io" not in registry.copies
+    ):
+        yield layer.problem(
+            ("registry", "copies", "nvcr.io"),
+            "the network of aws is closed, and NVIDIA's device plugin comes from nvcr.io, which no mirror reads",
+            "ADDRESS of a copy (docs/training.md, Copies of images)",
+        )
+
+
 def promotion(environment: Environment, layer: Layer) -> Iterator[Problem]:
     """Promotion on a cloud that the environment is on, to and from other environments, each named once."""
     aws, gcp = environment.registry.promotion.aws, environment.registry.promotion.gcp
@@ -110,5 +143,6 @@ CHECKS: tuple[Callable[[Environment, Layer], Iterator[Problem]], ...] = (
     approvers,
     image_names,
     mirrors,
+    copies,
     promotion,
 )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from components.core.accelerators import ACCELERATORS, MACHINES, Machine, regions, topologies
 from components.core.naming import LIMITS
+from components.core.sagemaker import AGENT_ACCOUNTS, HYPERPOD_DISK_GIB, HYPERPOD_VERSIONS, TRAINING_PLAN
 from components.spec.capacity import MIG, ceilings, kind, per_node, resolve, zones
 from components.spec.environment import Environment
 from components.spec.problems import Problem, one_of
@@ -35,6 +36,10 @@ _RESERVATION: dict[CloudName, tuple[str, str]] = {
 _BATCH_ENVIRONMENTS = 3
 # Machines with compact placement under flex-start (GKE "About flex-start provisioning"): A3 Ultra, A4.
 _FLEX_COMPACT = ("nvidia-h200", "nvidia-b200")
+
+
+# What a pool says that keeps it in one zone.
+_ANYWHERE = {"zone": None, "interconnect": "default", "resilience": "none"}
 
 
 @dataclass(frozen=True)
@@ -160,7 +165,7 @@ def machine_types(environment: Environment, layer: Layer) -> Iterator[Problem]:
         if not found:
             continue
         best = found[0]
-        own = zones(environment, cloud, pool.model_copy(update={"zone": None, "interconnect": "default"}), best)
+        own = zones(environment, cloud, pool.model_copy(update=_ANYWHERE), best)
         if pool.zone and pool.zone not in own:
             yield layer.problem(
                 (*path, "zone"), f"{best.type} is not in {pool.zone}, or the network is not", one_of(pool.zone, own)
@@ -280,7 +285,9 @@ def capacities(environment: Environment, layer: Layer) -> Iterator[Problem]:
                 yield layer.problem(here, f"{cloud} has no capacity {found}", _INSTEAD[cloud, found])
             elif isinstance(pool.capacity[i], str) and found in kinds[:i]:
                 yield layer.problem(here, f"{found} stands twice", "each once")
-        if not foreign:
+        if not foreign and cloud == "aws" and pool.resilience == "hyperpod":
+            yield from _training_plan(environment, layer, path, pool, cloud)
+        elif not foreign:
             for rule in _RULES:
                 if rule.cloud == cloud and rule.scheduler in {None, pool.scheduler} and rule.breaks(kinds, pool):
                     yield layer.problem((*path, "capacity"), f"[{', '.join(kinds)}]: {rule.wrong}", rule.right)
@@ -316,6 +323,73 @@ def _reservations(
         yield layer.problem(
             (*path, "capacity"), f"the reservations' nodes come to {stated}", f"{pool.nodes.max} at most, as nodes.max"
         )
+
+
+def _training_plan(
+    environment: Environment, layer: Layer, path: Path, pool: Pool, cloud: CloudName
+) -> Iterator[Problem]:
+    """The one source of machines that a group of HyperPod has; spot machines, which it has too, Karpenter starts as well."""
+    if len(pool.capacity) > 1 or kind(pool.capacity[0]) not in {"on-demand", "reserved"}:
+        wrong = f"[{', '.join(kind(item) for item in pool.capacity)}]: HyperPod keeps machines on demand, or those of a plan"
+        yield layer.problem((*path, "capacity"), wrong, "[on-demand], or [{reserved: ARN of a training plan}]")
+        return
+    item = pool.capacity[0]
+    if not isinstance(item, Reserved):
+        return
+    here = (*path, "capacity", 0)
+    if not re.match(TRAINING_PLAN, item.reserved):
+        wrong = f"{item.reserved} is no training plan, and HyperPod takes no other reservation"
+        yield layer.problem((*here, "reserved"), wrong, "arn:aws:sagemaker:REGION:ACCOUNT:training-plan/NAME")
+    if item.nodes not in {None, pool.nodes.max}:
+        yield layer.problem((*here, "nodes"), "HyperPod takes all of a pool from its plan", f"{pool.nodes.max}, as max")
+    own = environment.network_zones(cloud)
+    if item.zone and item.zone not in own:
+        yield layer.problem((*here, "zone"), f"the network is not in {item.zone}", one_of(item.zone, own))
+    elif not item.zone and not pool.zone:
+        yield layer.problem(here, "a training plan lies in one zone, which is not said", f"zone: {', or '.join(own)}")
+
+
+def resilience(environment: Environment, layer: Layer) -> Iterator[Problem]:
+    """Pools that HyperPod keeps: on AWS, for the cluster, of machines that it has and that are there at all times."""
+    version, first = environment.training.cluster.version, None
+    for path, pool, cloud in _pools(environment):
+        if pool.resilience != "hyperpod":
+            continue
+        here, region = (*path, "resilience"), getattr(environment.cloud, cloud).region
+        if cloud != "aws":
+            yield layer.problem(here, "Google Cloud has no HyperPod", "none: GKE repairs its machines by itself")
+            continue
+        if pool.scheduler != "kubernetes":
+            yield layer.problem(
+                here, "HyperPod gives its machines to the cluster, not to Batch", "scheduler: kubernetes"
+            )
+            continue
+        if first:
+            # One HyperPod cluster goes with one EKS cluster, and Cloud Control changes a list by position, where the type keeps
+            # no order of its groups (insertionOrder: false): what was meant for one could end the machines of another.
+            yield layer.problem(
+                here, f"HyperPod keeps one pool of a cluster, which is {first}", "none, or one larger pool"
+            )
+        first = first or path[-1]
+        if region not in AGENT_ACCOUNTS:
+            known = ", ".join(sorted(AGENT_ACCOUNTS))
+            yield layer.problem(here, f"HyperPod is not known in {region}", f"a region that has it: {known}")
+        if version not in HYPERPOD_VERSIONS:
+            right = f"training.cluster.version: {' or '.join(HYPERPOD_VERSIONS)}"
+            yield layer.problem(here, f"HyperPod has no machines for Kubernetes {version}", right)
+        found = resolve(pool, cloud, region)
+        if found and found[0].quota_cluster is None:
+            types = ", ".join(m.type for m in MACHINES if m.quota_cluster)
+            yield layer.problem(here, f"HyperPod is not known to have {found[0].type}", f"none, or one of: {types}")
+        if pool.nodes.min != pool.nodes.max:
+            wrong = "HyperPod keeps all machines of a pool, whether there is work or not"
+            yield layer.problem((*path, "nodes"), wrong, f"min: {pool.nodes.max}, as max")
+        if pool.accelerator and pool.accelerator.sharing:
+            wrong = "machines of HyperPod do not divide their accelerators"
+            yield layer.problem((*path, "accelerator", "sharing"), wrong, "no sharing")
+        if pool.disk_gib > HYPERPOD_DISK_GIB:
+            wrong = f"a machine of HyperPod has a disk of {HYPERPOD_DISK_GIB} GiB at most"
+            yield layer.problem((*path, "disk_gib"), wrong, f"{HYPERPOD_DISK_GIB} or less")
 
 
 def sizes(environment: Environment, layer: Layer) -> Iterator[Problem]:
@@ -406,4 +480,4 @@ def names(environment: Environment, layer: Layer) -> Iterator[Problem]:
             )  # fmt: skip
 
 
-CHECKS = (places, machine_types, capacities, sizes, teams, queues, names)
+CHECKS = (places, machine_types, capacities, resilience, sizes, teams, queues, names)

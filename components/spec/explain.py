@@ -1,6 +1,6 @@
 """What pydantic finds wrong with the shape of a description, in the words of its files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network
 from typing import Any, cast
 
@@ -36,8 +36,6 @@ _SAYS: dict[str, tuple[str, str]] = {
         "a secret stands here in clear",
         "encrypt it: pulumi config set --secret --path 'ai-platform:{key}'",
     ),
-    "union_tag_not_found": ("its kind is missing", "a key `kind`"),
-    "union_tag_invalid": ("{tag} is no kind", "one of: {expected_tags}"),
     "date_from_datetime_parsing": ("{input} is no date", "a date such as 2027-01-31"),
     "datetime_from_date_parsing": ("{input} is no time", "a time such as 2027-01-31T11:30:00Z"),
     "timezone_aware": ("{input} does not say its time zone", "a time such as 2027-01-31T11:30:00Z"),
@@ -84,6 +82,8 @@ def _problem(detail: ErrorDetails, path: Path, layer: Layer) -> Problem:
     elif kind == "literal_error":
         allowed = [word.strip("' ") for word in str(detail.get("ctx", {})["expected"]).replace(" or ", ",").split(",")]
         says = f"{given} is not allowed", one_of(str(given), allowed)
+    elif kind in {"union_tag_not_found", "union_tag_invalid"}:
+        says = _tag(detail.get("ctx", {}), given)
     elif kind in {"ip_v4_network", "value_error"}:
         says = _range(given)
     else:
@@ -96,6 +96,18 @@ def _problem(detail: ErrorDetails, path: Path, layer: Layer) -> Problem:
         if hint and kind in {"missing", "string_pattern_mismatch", "string_type"}:
             says = says[0], f"{says[1]}. {hint}"
     return Problem(layer.source(path), dotted(path), *says)
+
+
+def _tag(context: Mapping[str, Any], given: Any) -> tuple[str, str]:
+    """What is wrong with the key that says which form of a union stands here; or that no map stands here at all."""
+    key, tag = str(context["discriminator"]).strip("'"), context.get("tag")
+    if tag is None:
+        return f"its {key} is missing", f"a key `{key}`"
+    if not isinstance(given, dict):
+        return f"{given} is not a map", "a map of keys to values"
+    return f"{tag} is no {key}", one_of(
+        str(tag), [word.strip("' ") for word in str(context["expected_tags"]).split(",")]
+    )
 
 
 def _range(given: Any) -> tuple[str, str]:
@@ -129,8 +141,8 @@ def _inside(annotation: Any, part: int | str) -> Any:
         return _plain(annotation.model_fields[str(part)].annotation) if part in annotation.model_fields else annotation
     for option in annotation if isinstance(annotation, tuple) else (annotation,):
         if isinstance(option, type) and issubclass(option, BaseModel):
-            kind = option.model_fields.get("kind")
-            if part == option.__name__ or (kind and part in getattr(kind.annotation, "__args__", ())):
+            tags = [option.model_fields[key] for key in ("kind", "strategy") if key in option.model_fields]
+            if part == option.__name__ or any(part in getattr(tag.annotation, "__args__", ()) for tag in tags):
                 return option
         elif getattr(option, "__origin__", None) in {dict, list}:
             return _plain(option.__args__[-1])

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from components.core.accelerators import GPUS_ALL_REGIONS, Machine, Quota, machine
+from components.core.accelerators import GPUS_ALL_REGIONS, HYPERPOD, Machine, Quota, machine
 from components.spec.capacity import Capacity, PoolPlan
 from components.spec.environment import Environment
 from components.spec.section import CloudName
@@ -56,14 +56,23 @@ def _parts(environment: Environment, cloud: CloudName, capacity: Capacity) -> It
             yield "system", system.quota_on_demand, environment.training.cluster.system.max * system.vcpus
     for name, pool in capacity.pools.items():
         for quota, nodes in _markets(pool):
-            size = max(m.vcpus for m in pool.machines) if quota.unit == "vcpus" else max(pool.per_node, 1)
-            yield name, quota, nodes * size
+            sizes = {
+                "vcpus": max(m.vcpus for m in pool.machines),
+                "accelerators": max(pool.per_node, 1),
+                "instances": 1,
+            }
+            yield name, quota, nodes * sizes[quota.unit]
         if pool.accelerator and pool.accelerator.vendor == "nvidia" and cloud == "gcp":
             yield name, GPUS_ALL_REGIONS, pool.accelerators
 
 
 def _markets(pool: PoolPlan) -> Iterator[tuple[Quota, int]]:
     """Each quota that a pool counts against, with the machines that it may take of it."""
+    if pool.resilience == "hyperpod":  # of SageMaker, which has quotas of its own
+        for quota in (pool.machine.quota_cluster, *HYPERPOD):
+            if quota:
+                yield quota, pool.max
+        return
     spot = max((choice.max for choice in pool.choices if choice.kind == "spot"), default=0)
     # Machines on demand that stand in for one another count once, reservations each.
     others = [choice.max for choice in pool.choices if choice.kind in {"on-demand", "flex-start", "queued"}]

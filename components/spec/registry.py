@@ -13,7 +13,10 @@ ServiceAccount = Annotated[
 ]
 Mirror = Literal["public.ecr.aws", "registry.k8s.io", "quay.io", "docker.io", "ghcr.io", "nvcr.io"]
 # Upstream registries that each cloud reads without a credential of ours. Sources: Amazon ECR "Sync an upstream registry with an
-# Amazon ECR private registry"; Artifact Registry "Remote repositories overview", where any registry of images will do.
+# Amazon ECR private registry"; Artifact Registry "Remote repositories overview", where any registry of images will do. ECR would
+# read ghcr.io and docker.io too, with somebody's token in a secret that only AWS's own key may encrypt ("Storing your upstream
+# repository credentials"), and the first time on a way out of the network, which prod has not. A copy needs neither, and somebody
+# has looked at it.
 MIRRORED: dict[CloudName, tuple[Mirror, ...]] = {
     "aws": ("public.ecr.aws", "registry.k8s.io", "quay.io"),
     "gcp": ("public.ecr.aws", "registry.k8s.io", "quay.io", "docker.io", "ghcr.io", "nvcr.io"),
@@ -105,8 +108,9 @@ class Registry(Section):
     copies: dict[str, Annotated[str, Field(pattern=r"^[a-z0-9.-]+\.[a-z]+(:\d+)?(/[a-z0-9._/-]+)?$")]] = Field(
         default={},
         description="Public registries that no mirror reads, such as `ghcr.io` and `nvcr.io` on AWS, each with the address that"
-        " somebody copied their images to. Signatures are verified on EKS where `ghcr.io` is one of them: the verifier comes"
-        " from there, and it decides what starts.",
+        " somebody copied their images to (docs/training.md, Copies of images). Signatures are verified on EKS where `ghcr.io`"
+        " is one of them: the verifier comes from there, and it decides what starts. Without it, `signatures: enforce` is"
+        " refused where there is a cluster of EKS.",
     )
     scanning: Literal["on_push", "continuous"] = Field(
         default="continuous",

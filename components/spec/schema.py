@@ -20,6 +20,10 @@ def _partial(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     made = {key: _partial(value) for key, value in node.items() if key not in {"required", "default", "title"}}
+    if "discriminator" in made:
+        # The part that is in another file may be what says which form it is.
+        made["anyOf"] = made.pop("oneOf")
+        del made["discriminator"]
     if "properties" in node:
         if set(node["properties"]) == {"secure"}:
             return {**made, "required": ["secure"]}

@@ -9,6 +9,8 @@ from components.spec.experiments import Pipeline, Tracking, Workbench
 from components.spec.section import CloudName, Days, Name, Section
 
 Day = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+# The name is required ("Configure Google Groups for RBAC", GKE).
+SecurityGroup = Annotated[str, Field(pattern=r"^gke-security-groups@[a-z0-9]([a-z0-9.-]*[a-z0-9])?\.[a-z]{2,}$")]
 Market = Literal["spot", "on-demand", "flex-start", "queued"]
 
 
@@ -35,10 +37,18 @@ class Cluster(Section):
     """The Kubernetes cluster. It is there where a pool or a queue needs it."""
 
     version: Literal["1.34", "1.35", "1.36"] = Field(
-        default="1.35", description="Kubernetes version; one minor version at a time goes up, none goes down."
+        default="1.35",
+        description="Kubernetes version; one minor version at a time goes up, none goes down. 1.34 has no standard support left"
+        " on GKE, nor on EKS from 2026-12-02: it wants `upgrades: extended`.",
     )
     allow: list[IPv4Network] = Field(
         default=[], description="Ranges outside the network that may reach the control plane; none: it is private."
+    )
+    security_group: SecurityGroup | None = Field(
+        default=None,
+        description="GKE: `gke-security-groups@DOMAIN`, a group of that name in the organisation's domain. The personas' groups"
+        " are members of it, and members may see who is in them. Only then may roles in the cluster name them: without it"
+        " nobody but administrators submits jobs there.",
     )
     upgrades: Literal["standard", "extended"] = Field(
         default="standard", description="`extended`: stay on a version for longer, at six times the price."
@@ -95,7 +105,8 @@ class Reserved(Section):
     """Machines of a reservation."""
 
     reserved: Annotated[str, Field(min_length=1)] = Field(
-        description="AWS: id of a capacity reservation, `cr-…`. Google Cloud: name of a reservation,"
+        description="AWS: id of a capacity reservation, `cr-…`; with `resilience: hyperpod` the ARN of a training plan of"
+        " SageMaker. Google Cloud: name of a reservation,"
         " or `projects/PROJECT/reservations/NAME`; also one of a calendar."
     )
     nodes: Annotated[int, Field(ge=1)] | None = Field(
@@ -153,6 +164,10 @@ class Pool(Section):
     disk_gib: Annotated[int, Field(ge=50, le=16_000)] = Field(default=200, description="Root disk of a machine, GiB.")
     scheduler: Literal["kubernetes", "batch"] = Field(
         default="kubernetes", description="What places work on it: the cluster, or AWS Batch."
+    )
+    resilience: Literal["none", "hyperpod"] = Field(
+        default="none",
+        description="`hyperpod`, on AWS: SageMaker HyperPod watches the machines, and restarts or replaces those that fail.",
     )
     team: Name | None = Field(default=None, description="The team that alone uses it, for the bill.")
     on: CloudName | None = Field(default=None, description="The cloud; by default the environment's first.")

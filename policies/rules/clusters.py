@@ -6,9 +6,10 @@ from typing import Any
 
 from policies.context import is_prod, items, mapping, maps, resolve
 from policies.model import Graph, Resource, is_unknown
-from policies.pods import CLUSTERS, NAMESPACE, TEAM, decoded, labels_of
+from policies.pods import CLUSTERS, NAMESPACE, TEAM, cluster_of, decoded, labels_of
 from policies.rule import EVERY, Found, Violation, resource_rule
 from policies.rules.network import INSTANCE, is_anywhere
+from policies.stateful import leads_elsewhere
 
 EKS = "aws:eks/cluster:Cluster"
 GKE = "gcp:container/cluster:Cluster"
@@ -17,6 +18,8 @@ NODE_GROUP = "aws:eks/nodeGroup:NodeGroup"
 NODE_POOL = "gcp:container/nodePool:NodePool"
 LAUNCH_TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
 NODE_CLASS = "kubernetes:karpenter.k8s.aws/v1:EC2NodeClass"
+STORAGE_CLASS = "kubernetes:storage.k8s.io/v1:StorageClass"
+KYVERNO_POLICY = "kubernetes:kyverno.io/v1:ClusterPolicy"
 NOTEBOOK = "aws:sagemaker/notebookInstance:NotebookInstance"
 SERVICE = "kubernetes:core/v1:Service"
 LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup"
@@ -381,11 +384,12 @@ def cluster_private_nodes(resource: Resource, graph: Graph) -> Found:  # noqa: A
 @resource_rule(
     "cluster-images-signed",
     title="In prod, a cluster asks whether somebody vouches for an image",
-    types=(GKE,),
+    types=(GKE, EKS),
     severity="high",
     why="Whoever can push an image, or take over a pipeline that can, runs it in prod otherwise.",
-    remedy="binary_authorization with PROJECT_SINGLETON_POLICY_ENFORCE; registry.signatures: enforce.",
+    remedy="binary_authorization with PROJECT_SINGLETON_POLICY_ENFORCE; EKS: registry.signatures: enforce, a copy of ghcr.io.",
     controls={
+        "cis-eks": ("5.1.4",),
         "cis-gke": ("4.5.1", "5.1.4"),
         "soc2": ("CC8.1",),
         "iso-27001": ("A.8.32",),
@@ -393,10 +397,76 @@ def cluster_private_nodes(resource: Resource, graph: Graph) -> Found:  # noqa: A
     },
 )
 def cluster_images_signed(resource: Resource, graph: Graph) -> Found:
-    """What the policy then says is `image-vouched-for`'s concern."""
+    """What the policy of GKE then says is `image-vouched-for`'s concern. EKS has none: a policy of Kyverno asks about pods."""
+    if resource.type == EKS:
+        if is_prod(graph):
+            yield from _unasked(resource, graph)
+        return
     mode = str(resource.get("binaryAuthorization.evaluationMode", "DISABLED"))
     if is_prod(graph) and "PROJECT_SINGLETON_POLICY_ENFORCE" not in mode:
         yield f"Binary Authorization is {mode}"
+
+
+def _unasked(cluster: Resource, graph: Graph) -> Iterator[str]:
+    """Why images start without a signature in a cluster of EKS: nobody asks, or the answer changes nothing."""
+    asking = [
+        (policy, rule)
+        for policy in graph.of_type(KYVERNO_POLICY)
+        if cluster_of(policy, graph) == cluster
+        for rule in maps(policy.get("spec.rules"))
+        if _asks_about_images(rule)
+    ]
+    if not asking:
+        yield "nobody is asked who vouches for an image"
+    for policy, rule in asking:
+        action = mapping(rule.get("validate")).get("failureAction", "Audit")
+        if action != "Enforce":
+            yield f"an image without a signature starts: {action}"
+        if policy.get("spec.webhookConfiguration.failurePolicy", "Fail") != "Fail":
+            yield "an image starts where nobody answers"
+        kinds = {kind for found in _matched(rule) for kind in items(found.get("kinds"))}
+        if "Pod" not in kinds:
+            yield f"it is asked of {', '.join(sorted(map(str, kinds))) or 'nothing'}, and not of pods"
+
+
+def _asks_about_images(rule: Mapping[str, Any]) -> bool:
+    """Whether a rule hands its images to a service that answers (Kyverno, "External Data Sources", service calls)."""
+    calls = [mapping(part.get("apiCall")) for part in maps(rule.get("context"))]
+    return any(
+        call.get("service") and any("images" in str(sent.get("value")) for sent in maps(call.get("data")))
+        for call in calls
+    )
+
+
+def _matched(rule: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    match = mapping(rule.get("match"))
+    return [mapping(each.get("resources")) for way in ("any", "all") for each in maps(match.get(way))]
+
+
+@resource_rule(
+    "cluster-volumes-encrypted",
+    title="A volume that a claim gets without asking is encrypted with a key of the environment",
+    types=(EKS, GKE),
+    severity="high",
+    why="GKE's own classes have keys of Google's; a claim that names no class takes the default, whoever wrote it.",
+    remedy="A StorageClass of ours with the annotation storageclass.kubernetes.io/is-default-class, and the key of compute.",
+    controls={
+        "cis-gke": ("5.9.1",),
+        "soc2": ("CC6.1",),
+        "iso-27001": ("A.8.24",),
+        "gdpr": ("32",),
+    },
+)
+def cluster_volumes_encrypted(resource: Resource, graph: Graph) -> Found:
+    """That there is a default class of ours; which key it names is `encryption-own-key`'s concern."""
+    classes = [found for found in graph.of_type(STORAGE_CLASS) if cluster_of(found, graph) == resource]
+    if not any(_is_default(found) for found in classes):
+        yield "a claim that names no class has whatever class the cloud made the default"
+
+
+def _is_default(found: Resource) -> bool:
+    annotations = mapping(found.get("metadata.annotations"))
+    return str(annotations.get("storageclass.kubernetes.io/is-default-class")).lower() == "true"
 
 
 @resource_rule(
@@ -426,4 +496,6 @@ def _owns(resource: Resource) -> bool:
         return bool(labels_of(resource).get(TEAM))  # with people's claims in it
     if resource.type == SERVICE:
         return resource.get("spec.type") == "LoadBalancer"
+    if leads_elsewhere(resource):
+        return False
     return resource.type in _OWNERS or bool(resource.get("spec.volumeClaimTemplates"))

@@ -6,23 +6,38 @@ from collections.abc import Mapping
 from policies.context import mapping, maps, uses
 from policies.model import Graph, Resource
 from policies.rule import Found, graph_rule, resource_rule
+from policies.served import FUNCTION, called_by, deployments
 
 AWS_BUDGET = "aws:budgets/budget:Budget"
 GCP_BUDGET = "gcp:billing/budget:Budget"
 LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup"
 
 CLUSTER = "gcp:container/cluster:Cluster"
+CONFIGURATION = "aws:sagemaker/endpointConfiguration:EndpointConfiguration"
+SERVERLESS_CACHE = "aws:elasticache/serverlessCache:ServerlessCache"
+WORKFLOW = "gcp:workflows/workflow:Workflow"
 
 # What scales by itself, and where its ceiling stands: at one of these paths. A map holds one for each thing that it bounds.
 _CEILINGS: Mapping[str, tuple[str, ...]] = {
+    "aws:appautoscaling/target:Target": ("maxCapacity",),
     "aws:autoscaling/group:Group": ("maxSize",),
     "aws:batch/computeEnvironment:ComputeEnvironment": ("computeResources.maxVcpus",),
     "aws:eks/nodeGroup:NodeGroup": ("scalingConfig.maxSize",),
     "gcp:cloudfunctionsv2/function:Function": ("serviceConfig.maxInstanceCount",),
-    "gcp:cloudrunv2/service:Service": ("template.scaling.maxInstanceCount",),
+    "gcp:cloudrunv2/service:Service": ("template.scaling.maxInstanceCount", "scaling.maxInstanceCount"),
     "gcp:container/nodePool:NodePool": ("autoscaling.totalMaxNodeCount", "autoscaling.maxNodeCount", "nodeCount"),
     "kubernetes:autoscaling/v2:HorizontalPodAutoscaler": ("spec.maxReplicas",),
+    "gcp:vertex/aiDeploymentResourcePool:AiDeploymentResourcePool": ("dedicatedResources.maxReplicaCount",),
+    "gcp:vertex/aiEndpointWithModelGardenDeployment:AiEndpointWithModelGardenDeployment": (
+        "deployConfig.dedicatedResources.maxReplicaCount",
+    ),
     "kubernetes:karpenter.sh/v1:NodePool": ("spec.limits",),
+    "kubernetes:keda.sh/v1alpha1:ScaledObject": ("spec.maxReplicaCount",),
+    "kubernetes:serving.kserve.io/v1beta1:InferenceService": ("spec.predictor.maxReplicas",),
+}
+# The same, where each has to have all of several.
+_EVERY_CEILING: Mapping[str, tuple[str, ...]] = {
+    SERVERLESS_CACHE: ("cacheUsageLimits.dataStorage.maximum", "cacheUsageLimits.ecpuPerSeconds.0.maximum"),
 }
 
 
@@ -93,17 +108,49 @@ def log_retention(resource: Resource, graph: Graph) -> Found:  # noqa: ARG001
         yield "it keeps everything for ever"
 
 
+def _of_function(function: Resource, graph: Graph) -> Found:
+    if called_by(function, graph) and not isinstance(function.get("reservedConcurrentExecutions"), int | float):
+        yield "it has no ceiling: nothing bounds how often it runs at once"
+
+
+def _of_endpoint(configuration: Resource, graph: Graph) -> Found:  # noqa: ARG001
+    for variant in maps(configuration.get("productionVariants")):
+        sized = variant.get("serverlessConfig")
+        if sized and not _number(mapping(sized).get("maxConcurrency")):
+            yield f"{variant.get('variantName', 'a variant')} has no ceiling"
+
+
+def _of_workflow(workflow: Resource, graph: Graph) -> Found:  # noqa: ARG001
+    for deployed in deployments(workflow):
+        if not _number(mapping(deployed.get("dedicatedResources")).get("maxReplicaCount")):
+            yield "what it deploys has no ceiling"
+
+
+_OWN_WAY = {FUNCTION: _of_function, CONFIGURATION: _of_endpoint, WORKFLOW: _of_workflow}
+
+
 @resource_rule(
     "scale-ceiling",
     title="Nothing scales without a ceiling",
-    types=(*_CEILINGS, CLUSTER),
+    types=(*_CEILINGS, *_EVERY_CEILING, *_OWN_WAY, CLUSTER),
     severity="medium",
     why="Without a ceiling a flood of requests, or one wrong number in a job, is a flood of cost.",
-    remedy="max_instance_count; nodes.max of a pool.",
+    remedy="scale.max or concurrency.max of an endpoint; max_instance_count; nodes.max of a pool.",
     controls={"soc2": ("CC7.2",), "iso-27001": ("A.8.6",)},
 )
-def scale_ceiling(resource: Resource, graph: Graph) -> Found:  # noqa: ARG001
-    """Missing, zero or unknown is no ceiling. A cluster of GKE has one where it makes pools by itself."""
+def scale_ceiling(resource: Resource, graph: Graph) -> Found:
+    """Missing, zero or unknown is no ceiling. A cluster of GKE has one where it makes pools by itself.
+
+    Of functions those have one that requests or a queue call: others take from the account what is free.
+    """
+    if resource.type in _OWN_WAY:
+        yield from _OWN_WAY[resource.type](resource, graph)
+        return
+    if resource.type in _EVERY_CEILING:
+        for path in _EVERY_CEILING[resource.type]:
+            if not _number(resource.get(path)):
+                yield f"it has no ceiling of {path.split('.')[1]}"
+        return
     if resource.type == CLUSTER:
         if resource.get("clusterAutoscaling.enabled") is True and not resource.get("clusterAutoscaling.resourceLimits"):
             yield "it makes pools by itself, as many as it likes"

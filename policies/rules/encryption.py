@@ -3,10 +3,11 @@
 import re
 from collections.abc import Iterator, Mapping
 
-from policies.context import is_prod, items, resolve
+from components.core.accelerators import machine
+from policies.context import is_prod, items, maps, resolve
 from policies.documents import statements
 from policies.model import REFERENCE, Graph, Resource, is_unknown
-from policies.rule import Found, resource_rule
+from policies.rule import Found, Violation, resource_rule
 
 AWS_KEY = "aws:kms/key:Key"
 AWS_REPLICA = "aws:kms/replicaKey:ReplicaKey"
@@ -18,6 +19,11 @@ BUCKET = "aws:s3/bucket:Bucket"
 BUCKET_ENCRYPTION = "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
 BUCKET_LOGGING = "aws:s3/bucketLogging:BucketLogging"
 
+LOG_BUCKET = "gcp:logging/projectBucketConfig:ProjectBucketConfig"
+LUSTRE = "gcp:lustre/instance:Instance"
+CONFIGURATION = "aws:sagemaker/endpointConfiguration:EndpointConfiguration"
+FUNCTION = "aws:lambda/function:Function"
+VOLUME = "kubernetes:core/v1:PersistentVolume"
 STORAGE_CLASS = "kubernetes:storage.k8s.io/v1:StorageClass"
 _DISKS = {"ebs.csi.aws.com", "pd.csi.storage.gke.io"}
 """What makes disks of a cluster; other classes are of file systems that have a key of their own."""
@@ -25,16 +31,26 @@ _DISKS = {"ebs.csi.aws.com", "pd.csi.storage.gke.io"}
 # What must name a key of ours, and where it does: at each of these paths, or at one of several. A list is entered at every item.
 Path = str | tuple[str, ...]
 KEY_PATHS: Mapping[str, tuple[Path, ...]] = {
+    "aws:bedrock/agentDataSource:AgentDataSource": ("serverSideEncryptionConfiguration.kmsKeyArn",),
+    "aws:bedrock/guardrail:Guardrail": ("kmsKeyArn",),
     "aws:cloudwatch/logGroup:LogGroup": ("kmsKeyId",),
+    "aws:dynamodb/table:Table": ("serverSideEncryption.kmsKeyArn",),
     "aws:ebs/volume:Volume": ("kmsKeyId",),
     "aws:ec2/launchTemplate:LaunchTemplate": ("blockDeviceMappings.*.ebs.kmsKeyId",),
     "aws:ecr/repository:Repository": ("encryptionConfigurations.*.kmsKey",),
     "aws:ecr/repositoryCreationTemplate:RepositoryCreationTemplate": ("encryptionConfigurations.*.kmsKey",),
+    "aws:ecs/cluster:Cluster": ("configuration.managedStorageConfiguration.fargateEphemeralStorageKmsKeyId",),
     "aws:efs/fileSystem:FileSystem": ("kmsKeyId",),
     "aws:eks/cluster:Cluster": ("encryptionConfig.provider.keyArn",),
+    "aws:elasticache/replicationGroup:ReplicationGroup": ("kmsKeyId",),
+    "aws:elasticache/serverlessCache:ServerlessCache": ("kmsKeyId",),
     "aws:fsx/lustreFileSystem:LustreFileSystem": ("kmsKeyId",),
     "aws:fsx/openZfsFileSystem:OpenZfsFileSystem": ("kmsKeyId",),
+    FUNCTION: ("kmsKeyArn",),
+    "aws:s3/vectorsIndex:VectorsIndex": ("encryptionConfigurations.*.kmsKeyArn",),
+    "aws:s3/vectorsVectorBucket:VectorsVectorBucket": ("encryptionConfigurations.*.kmsKeyArn",),
     "aws:sagemaker/domain:Domain": ("kmsKeyId",),
+    CONFIGURATION: ("kmsKeyArn", "dataCaptureConfig.kmsKeyId", "asyncInferenceConfig.outputConfig.kmsKeyId"),
     "aws:sagemaker/notebookInstance:NotebookInstance": ("kmsKeyId",),
     "aws:sns/topic:Topic": ("kmsMasterKeyId",),
     "aws:sqs/queue:Queue": ("kmsMasterKeyId",),
@@ -42,12 +58,19 @@ KEY_PATHS: Mapping[str, tuple[Path, ...]] = {
     BUCKET_ENCRYPTION: ("rules.*.applyServerSideEncryptionByDefault.kmsMasterKeyId",),
     "gcp:artifactregistry/repository:Repository": ("kmsKeyName",),
     "gcp:bigquery/dataset:Dataset": ("defaultEncryptionConfiguration.kmsKeyName",),
+    "gcp:cloudrunv2/job:Job": ("template.template.encryptionKey",),
+    "gcp:cloudrunv2/service:Service": ("template.encryptionKey",),
+    "gcp:cloudrunv2/workerPool:WorkerPool": ("template.encryptionKey",),
     "gcp:colab/runtimeTemplate:RuntimeTemplate": ("encryptionSpec.kmsKeyName",),
     "gcp:container/cluster:Cluster": ("databaseEncryption.keyName", "nodeConfig.bootDiskKmsKey"),
     "gcp:container/nodePool:NodePool": ("nodeConfig.bootDiskKmsKey",),
     "gcp:filestore/instance:Instance": ("kmsKeyName",),
-    "gcp:lustre/instance:Instance": ("kmsKey",),
+    LOG_BUCKET: ("cmekSettings.kmsKeyName",),
+    LUSTRE: ("kmsKey",),
+    "gcp:memorystore/instance:Instance": ("kmsKey",),
     "gcp:pubsub/topic:Topic": ("kmsKeyName",),
+    "gcp:redis/cluster:Cluster": ("kmsKey",),
+    "gcp:redis/instance:Instance": ("customerManagedKey",),
     "gcp:secretmanager/secret:Secret": (
         (
             "replication.auto.customerManagedEncryption.kmsKeyName",
@@ -55,12 +78,22 @@ KEY_PATHS: Mapping[str, tuple[Path, ...]] = {
         ),
     ),
     "gcp:storage/bucket:Bucket": ("encryption.defaultKmsKeyName",),
+    "gcp:vectorsearch/collection:Collection": ("encryptionSpec.cryptoKeyName",),
+    "gcp:vertex/aiEndpoint:AiEndpoint": ("encryptionSpec.kmsKeyName",),
+    "gcp:vertex/aiIndex:AiIndex": ("encryptionSpec.kmsKeyName",),
+    "gcp:vertex/aiIndexEndpoint:AiIndexEndpoint": ("encryptionSpec.kmsKeyName",),
     "gcp:vertex/aiMetadataStore:AiMetadataStore": ("encryptionSpec.kmsKeyName",),
     "gcp:vertex/aiTensorboard:AiTensorboard": ("encryptionSpec.kmsKeyName",),
     "gcp:workbench/instance:Instance": ("gceSetup.bootDisk.kmsKey", "gceSetup.dataDisks.*.kmsKey"),
     "gcp:workflows/workflow:Workflow": ("cryptoKeyName",),
     "kubernetes:karpenter.k8s.aws/v1:EC2NodeClass": ("spec.blockDeviceMappings.*.ebs.kmsKeyID",),
     STORAGE_CLASS: (("parameters.kmsKeyId", "parameters.disk-encryption-kms-key"),),
+}
+# Of these a part may be missing, such as the capture of requests; an index has the key of its bucket where it names none.
+_WHERE_USED = {
+    "asyncInferenceConfig.outputConfig.kmsKeyId",
+    "dataCaptureConfig.kmsKeyId",
+    ("aws:s3/vectorsIndex:VectorsIndex", "encryptionConfigurations.*.kmsKeyArn"),
 }
 
 # The full name of a key on either cloud. An alias of AWS's own (`alias/aws/sns`) is none of ours.
@@ -121,7 +154,7 @@ def is_own_key(value: object, resource: Resource, path: str, graph: Graph) -> bo
     why="With a key of the provider's nobody can say who may decrypt, take that right away, or prove that data is gone.",
     remedy="Give it the key of its domain: data, models, logs, secrets or compute.",
     controls={
-        "aws-fsbp": ("EC2.181", "EFS.1", "S3.17", "SNS.1", "SQS.1"),
+        "aws-fsbp": ("EC2.181", "EFS.1", "ElastiCache.4", "S3.17", "SNS.1", "SQS.1"),
         "cis-gke": ("5.9.1", "5.9.2"),
         "soc2": ("CC6.1",),
         "iso-27001": ("A.8.24",),
@@ -138,19 +171,63 @@ def encryption_own_key(resource: Resource, graph: Graph) -> Found:
         return
     if resource.type == BUCKET_ENCRYPTION and _receives_access_logs(resource, graph):
         return
-    if resource.type == STORAGE_CLASS and str(resource.get("provisioner")) not in _DISKS:
+    if reason := _cannot_have_one(resource, graph):
+        yield Violation(f"it has a key of Google's: {reason}", enforcement="advisory")
+        return
+    if _needs_none(resource):
         return
     for wanted in KEY_PATHS[resource.type]:
-        found = list(_named(resource, wanted))
-        if not found:
-            yield "it names no key" if len(KEY_PATHS[resource.type]) == 1 else f"{wanted} names no key"
-        for path, value in found:
-            if not is_own_key(value, resource, path, graph):
-                yield _no_key(path, value)
+        yield from _at(wanted, resource, graph)
     if resource.type == BUCKET_ENCRYPTION:
         for value in _values(resource.inputs, ["rules", "*", "applyServerSideEncryptionByDefault", "sseAlgorithm"]):
             if str(value) not in {"aws:kms", "aws:kms:dsse"}:
                 yield f"the algorithm is {value}, not aws:kms"
+
+
+def _cannot_have_one(resource: Resource, graph: Graph) -> str:
+    """Why a resource that names no key has none of ours, where that is no choice of the program's; empty elsewhere.
+
+    Cloud Logging, "Configure CMEK for log buckets": the identity that needs the key is told by `gcloud logging settings
+    describe`, and by no resource. Managed Lustre, "Customer-managed encryption keys": not with GKE.
+    """
+    if resource.type == LOG_BUCKET and resource.get("cmekSettings") is None:
+        return "which identity would use another, Cloud Logging says to who asks it, and to no program"
+    if resource.type == LUSTRE and resource.get("kmsKey") is None:
+        mounts = graph.linked(resource.urn, VOLUME, "spec")
+        if any(str(each.get("spec.csi.driver", "")).startswith("lustre.csi.") for each in mounts):
+            return "GKE mounts no file system that has another"
+    return ""
+
+
+def _needs_none(resource: Resource) -> bool:
+    """Classes of what is no disk, and functions without variables: those are what its key encrypts."""
+    if resource.type == STORAGE_CLASS:
+        return str(resource.get("provisioner")) not in _DISKS
+    return resource.type == FUNCTION and not resource.get("environment.variables")
+
+
+def _at(wanted: Path, resource: Resource, graph: Graph) -> Iterator[str]:
+    if wanted == "kmsKeyArn" and _has_local_disks(resource):
+        return
+    found = list(_named(resource, wanted))
+    if not found and not {wanted, (resource.type, wanted)} & _WHERE_USED:
+        yield "it names no key" if len(KEY_PATHS[resource.type]) == 1 else f"{wanted} names no key"
+    for path, value in found:
+        if not is_own_key(value, resource, path, graph):
+            yield _no_key(path, value)
+
+
+def _has_local_disks(resource: Resource) -> bool:
+    """Whether machines of an endpoint have disks that the hardware encrypts, for which no key is taken.
+
+    SageMaker API, CreateEndpointConfig, KmsKeyId.
+    """
+    if resource.type != CONFIGURATION or resource.get("kmsKeyArn") is not None:
+        return False
+    variants = maps(resource.get("productionVariants"))
+    types = [str(variant.get("instanceType", "")).removeprefix("ml.") for variant in variants]
+    known = [machine("aws", type_) if type_ else None for type_ in types]
+    return bool(known) and all(each is not None and each.local_ssd_gib is not None for each in known)
 
 
 def _no_key(path: str, value: object) -> str:

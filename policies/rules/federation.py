@@ -17,6 +17,13 @@ _ASSERTS_REPOSITORY = re.compile(
     r"(assertion\.(repository|repository_id|sub)|attribute\.repository|google\.subject)\s*(==|in\b)"
 )
 
+# Callers of endpoints come with tokens of an issuer of ours, for our audience, that name the endpoint in their scope. An issuer
+# that gives tokens to all the world is none of ours.
+_ASSERTS_SCOPE = re.compile(r"assertion\.(scope|scp)\b")
+_WORLDWIDE = re.compile(
+    r"githubusercontent\.com|gitlab\.com|bitbucket\.org|circleci\.com|terraform\.io|accounts\.google\.com"
+)
+
 _WHOLE_POOL = re.compile(r"principalSet://.*/workloadIdentityPools/[^/]+/\*$")
 
 
@@ -45,11 +52,19 @@ def delivery_bound(resource: Resource, graph: Graph) -> Found:
             yield "it has no attribute condition, so every token of the issuer is taken"
         elif is_unknown(condition):
             yield Violation("which tokens it takes is not known before the deployment", enforcement="advisory")
-        elif not all(_ASSERTS_REPOSITORY.search(either) for either in condition.split("||")):
+        elif not _of_callers(resource, condition) and not all(
+            _ASSERTS_REPOSITORY.search(either) for either in condition.split("||")
+        ):
             yield f"its condition names no repository: {condition}"
     for grant in grants(resource):
         if _WHOLE_POOL.search(grant.member):
             yield f"every identity of the pool is given {grant.role}"
+
+
+def _of_callers(provider: Resource, condition: str) -> bool:
+    issuer = str(provider.get("oidc.issuerUri", ""))
+    named = bool(issuer) and not _WORLDWIDE.search(issuer) and bool(provider.get("oidc.allowedAudiences"))
+    return named and all(_ASSERTS_SCOPE.search(either) for either in condition.split("||"))
 
 
 def _is_oidc(kind: str, value: str) -> bool:

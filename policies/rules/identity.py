@@ -100,9 +100,17 @@ _NAMES_SOURCE = (
 _WITHOUT_SOURCE = {"ec2.amazonaws.com", "s3.amazonaws.com"}
 
 # EventBridge says for which rule it acts when it writes to a log group, and not yet when it makes the stream, which alone gives
-# nobody anything (aws-samples/serverless-patterns, pull request 618; hashicorp/terraform-provider-aws, issue 26628).
+# nobody anything (aws-samples/serverless-patterns, pull request 618; hashicorp/terraform-provider-aws, issue 26628). It may, in
+# the policy of log groups, in groups of its own prefix that are named in full.
 _EVENTS = {"events.amazonaws.com", "delivery.logs.amazonaws.com"}
 _EMPTY = ("logs:CreateLogStream",)
+_OF_LOGS = "aws:cloudwatch/logResourcePolicy:LogResourcePolicy"
+_EVENT_GROUP = re.compile(r"arn:aws[\w-]*:logs:[a-z0-9-]+:\d{12}:log-group:/aws/events/[\w./#-]+:(\*|log-stream:\*)")
+
+# Elastic Load Balancing writes what comes from an account below that account's number, and names no source ("Enable access logs
+# for your Application Load Balancer", bucket policy). The number is this account's: `isolation-no-foreign`.
+_BALANCERS = {"logdelivery.elasticloadbalancing.amazonaws.com"}
+_BALANCER_LOGS = re.compile(r"\S+/AWSLogs/\d{12}/\*")
 
 # Google's own identity of a service, and ARNs that leave no identity or key out.
 _SERVICE_AGENT = re.compile(r"serviceAccount:(service-\d+@|\d+@cloudservices|\$\{urn:[^}]*serviceIdentity:)")
@@ -130,6 +138,10 @@ _DECRYPT_ROLES = {
 }
 
 
+_CALLERS = "/attribute.endpoint/"
+"""What names callers of an endpoint in a pool, who deploy nothing."""
+
+
 def is_delivery(resource: Resource, graph: Graph) -> bool:
     """Whether an identity is one that only a federated workflow can become: the deployer, which has to make identities.
 
@@ -139,7 +151,9 @@ def is_delivery(resource: Resource, graph: Graph) -> bool:
         trust = list(statements(resource, graph, "trust"))
         return bool(trust) and all({kind for kind, _ in s.principals} == {"Federated"} for s in trust if s.allows)
     return any(
-        member.get("role") == "roles/iam.workloadIdentityUser" and str(member.get("member", "")).startswith("principal")
+        member.get("role") == "roles/iam.workloadIdentityUser"
+        and str(member.get("member", "")).startswith("principal")
+        and _CALLERS not in str(member.get("member"))
         for member in graph.linked(resource.urn, SERVICE_ACCOUNT_MEMBER, "serviceAccountId")
     )
 
@@ -156,7 +170,8 @@ def _holders(policy: Resource, graph: Graph) -> list[Resource]:
     ]
 
 
-def _only_delivery(policy: Resource, graph: Graph) -> bool:
+def only_delivery(policy: Resource, graph: Graph) -> bool:
+    """Whether nobody but the deployer has a policy."""
     holders = _holders(policy, graph)
     return bool(holders) and all(is_delivery(role, graph) for role in holders)
 
@@ -227,7 +242,7 @@ def identity_no_service_admin(resource: Resource, graph: Graph) -> Found:
     """The deployer is left out: making and removing the environment is what it is for, within the boundary."""
     for statement in _allowed(resource, graph):
         whole = [a for a in statement.actions if a.endswith(":*") and a != "*:*"]
-        if whole and statement.everywhere and not _only_delivery(resource, graph):
+        if whole and statement.everywhere and not only_delivery(resource, graph):
             yield f"statement {statement.label} allows {', '.join(whole)} on everything"
     for grant in grants(resource):
         workload = grant.member.startswith("serviceAccount:") and not _SERVICE_AGENT.match(grant.member)
@@ -257,7 +272,7 @@ def identity_no_escalation(resource: Resource, graph: Graph) -> Found:
         open_ = [
             a for a, keys in _ESCALATION.items() if statement.covers(a) and not (keys and statement.demands(*keys))
         ]
-        if open_ and not _only_delivery(resource, graph):
+        if open_ and not only_delivery(resource, graph):
             yield f"statement {statement.label} allows {', '.join(open_[:3])} on every identity"
     for grant in grants(resource):
         if grant.wide and grant.role in _ESCALATION_ROLES and not _is_exempt(grant, resource, graph):
@@ -332,11 +347,31 @@ def identity_source_named(resource: Resource, graph: Graph) -> Found:
             services = {value for kind, value in statement.principals if kind == "Service"}
             if document.kind == "trust":
                 services -= _WITHOUT_SOURCE
-            if statement.actions == _EMPTY and not statement.everywhere:
+            if resource.type == _OF_LOGS and _only_streams_of_events(statement):
                 services -= _EVENTS
+            if _only_logs_of_own_balancers(statement):
+                services -= _BALANCERS
+            if statement.actions == ("kms:DescribeKey",):
+                services -= _FARGATE
             demands = statement.demands_if_stated if document.kind == "trust" else statement.demands
             if statement.allows and services and not demands(*_NAMES_SOURCE):
                 yield f"{', '.join(sorted(services))} may act for any account (statement {statement.label})"
+
+
+# "Fargate ephemeral storage", customer managed keys: no condition that it would meet; a description of the key is all it gets.
+_FARGATE = frozenset({"fargate.amazonaws.com"})
+
+
+def _only_logs_of_own_balancers(statement: Statement) -> bool:
+    """Whether load balancers may do no more than write logs where their account stands in the name."""
+    named = bool(statement.resources) and all(_BALANCER_LOGS.fullmatch(each) for each in statement.resources)
+    return statement.actions == ("s3:PutObject",) and named
+
+
+def _only_streams_of_events(statement: Statement) -> bool:
+    """Whether a statement lets nobody do more than make an empty stream in groups for events."""
+    named = bool(statement.resources) and all(_EVENT_GROUP.fullmatch(each) for each in statement.resources)
+    return statement.actions == _EMPTY and named
 
 
 @resource_rule(

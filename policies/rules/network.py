@@ -13,11 +13,13 @@ SECURITY_GROUP = "aws:ec2/securityGroup:SecurityGroup"
 SECURITY_GROUP_RULE = "aws:ec2/securityGroupRule:SecurityGroupRule"
 INGRESS_RULE = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 EGRESS_RULE = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"
+LOAD_BALANCER = "aws:lb/loadBalancer:LoadBalancer"
 VPC = "aws:ec2/vpc:Vpc"
 SUBNET = "aws:ec2/subnet:Subnet"
 EIP = "aws:ec2/eip:Eip"
 NAT_GATEWAY = "aws:ec2/natGateway:NatGateway"
 INSTANCE = "aws:ec2/instance:Instance"
+ECS_SERVICE = "aws:ecs/service:Service"
 LAUNCH_TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
 NODE_CLASS = "kubernetes:karpenter.k8s.aws/v1:EC2NodeClass"
 DEFAULT_SECURITY_GROUP = "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup"
@@ -244,13 +246,13 @@ def network_flow_logs(resource: Resource, graph: Graph) -> Found:
 @resource_rule(
     "network-no-public-address",
     title="No workload has a public address",
-    types=(SUBNET, EIP, INSTANCE, LAUNCH_TEMPLATE, NODE_CLASS, GCP_INSTANCE),
+    types=(SUBNET, EIP, INSTANCE, LAUNCH_TEMPLATE, NODE_CLASS, ECS_SERVICE, GCP_INSTANCE),
     severity="high",
     why="A public address makes every mistake in a firewall reachable.",
     remedy="Private subnets and NAT; an Elastic IP only for a NAT gateway.",
     controls={
         "cis-gcp": ("4.9",),
-        "aws-fsbp": ("EC2.9", "EC2.15", "EC2.25"),
+        "aws-fsbp": ("EC2.9", "EC2.15", "EC2.25", "ECS.2"),
         "cis-eks": ("5.4.3",),
         "soc2": ("CC6.6",),
         "iso-27001": ("A.8.20",),
@@ -272,6 +274,8 @@ def network_no_public_address(resource: Resource, graph: Graph) -> Found:
                 yield "its machines have public addresses"
     if resource.type == NODE_CLASS and resource.get("spec.associatePublicIPAddress", False) is not False:
         yield "its machines have public addresses"
+    if resource.type == ECS_SERVICE and resource.get("networkConfiguration.assignPublicIp", False) is not False:
+        yield "its tasks have public addresses"
     if resource.type == GCP_INSTANCE:
         for interface in maps(resource.get("networkInterfaces")):
             if interface.get("accessConfigs") or interface.get("ipv6AccessConfigs"):
@@ -307,13 +311,18 @@ def network_private_apis(resource: Resource, graph: Graph) -> Found:
     controls={"soc2": ("CC6.6", "CC6.7"), "iso-27001": ("A.8.12", "A.8.22"), "gdpr": ("32",), "eu-ai-act": ("15",)},
 )
 def prod_egress(resource: Resource, graph: Graph) -> Found:
-    """On AWS what is not allowed is denied; on Google Cloud everything is allowed until a rule denies it."""
+    """On AWS what is not allowed is denied; on Google Cloud everything is allowed until a rule denies it.
+
+    A load balancer that checks tokens reads their issuer's keys from the internet, and runs nobody's code: that is only told.
+    """
     if not is_prod(graph):
         return
     for opening in openings(resource, inbound=False):
         ranges = [resolve(range_, graph) for range_ in opening.ranges]
         if any(is_anywhere(range_) for range_ in ranges):
-            yield f"{opening.ports} is open to the whole internet"
+            front = opening.web_only and _of_a_front(resource, graph)
+            enforcement = "advisory" if front else None
+            yield Violation(f"{opening.ports} is open to the whole internet", enforcement=enforcement)
         elif any(is_unknown(range_) for range_ in ranges):
             yield Violation(f"where {opening.ports} leads is not known before the deployment", enforcement="advisory")
     if resource.type == GCP_NETWORK and not any(
@@ -322,6 +331,17 @@ def prod_egress(resource: Resource, graph: Graph) -> Found:
         for opening in openings(rule, inbound=False, action="deny")
     ):
         yield "no rule of its firewall denies what is not allowed to leave"
+
+
+def _of_a_front(rule: Resource, graph: Graph) -> bool:
+    """Whether a rule is of a security group that load balancers have and nothing else."""
+    users = [
+        user
+        for group in rule.links("securityGroupId")
+        for user in graph.referring(group)
+        if user.type not in {INGRESS_RULE, EGRESS_RULE, SECURITY_GROUP_RULE}
+    ]
+    return bool(users) and all(user.type == LOAD_BALANCER for user in users)
 
 
 def _rules_of(network: Resource, graph: Graph) -> Iterator[Resource]:

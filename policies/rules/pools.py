@@ -1,11 +1,13 @@
 """Pools of machines with accelerators: who keeps off them, where their driver comes from, how they are paid for."""
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from components.core.accelerators import machine, topologies
 from policies.context import items, mapping, maps
-from policies.model import Graph, Resource
+from policies.model import REFERENCE, Graph, Resource
 from policies.pods import RELEASE, cluster_of
 from policies.rule import Found, resource_rule
 
@@ -14,6 +16,8 @@ NODE_GROUP = "aws:eks/nodeGroup:NodeGroup"
 NODE_POOL = "gcp:container/nodePool:NodePool"
 KARPENTER_POOL = "kubernetes:karpenter.sh/v1:NodePool"
 LAUNCH_TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
+CLOUD_CONTROL = "aws:cloudcontrol/resource:Resource"
+"""What the provider has no resource of; here that is HyperPod."""
 
 # Families of machines that have accelerators ("Accelerated computing", EC2; "Accelerator-optimized machine family", Compute
 # Engine): NVIDIA's, Trainium, Inferentia, Gaudi; A and G machines, TPUs.
@@ -46,8 +50,35 @@ def is_spot(pool: Resource) -> bool:
 
 def labels_of_machines(pool: Resource) -> Mapping[str, Any]:
     """The labels of a pool's machines."""
-    path = {KARPENTER_POOL: "spec.template.metadata.labels", NODE_GROUP: "labels"}.get(pool.type, "nodeConfig.labels")
-    return mapping(pool.get(path))
+    if pool.type != NODE_POOL:
+        return mapping(pool.get("spec.template.metadata.labels" if pool.type == KARPENTER_POOL else "labels"))
+    return {**_labels_of_tpus(pool), **mapping(pool.get("nodeConfig.labels"))}
+
+
+def _labels_of_tpus(pool: Resource) -> Mapping[str, Any]:
+    """What GKE labels machines with TPUs by itself ("Deploy TPU workloads in GKE Standard")."""
+    type_ = str(pool.get("nodeConfig.machineType"))
+    alone = next((known.topology for known in topologies(type_) if known.nodes == 1), None)
+    if alone is None:
+        return {}
+    known = machine("gcp", type_)
+    return {
+        "cloud.google.com/gke-tpu-accelerator": known.gke_accelerator if known else None,
+        "cloud.google.com/gke-tpu-topology": pool.get("placementPolicy.tpuTopology", alone),
+    }
+
+
+def hyperpod(resource: Resource) -> Mapping[str, Any]:
+    """What a HyperPod cluster is told to be; empty where a resource is none, or where that is not known yet."""
+    state = resource.get("desiredState")
+    if resource.get("typeName") != "AWS::SageMaker::Cluster" or not isinstance(state, str) or not state.startswith("{"):
+        return {}
+    return mapping(json.loads(state))
+
+
+def instance_groups(resource: Resource) -> list[Mapping[str, Any]]:
+    """The groups of machines of a HyperPod cluster."""
+    return list(maps(hyperpod(resource).get("InstanceGroups")))
 
 
 def is_accelerated(pool: Resource, graph: Graph) -> bool:
@@ -74,7 +105,7 @@ def templates_of(pool: Resource, graph: Graph) -> list[Resource]:
 @resource_rule(
     "pool-tainted",
     title="Nothing lands on a machine with accelerators that does not ask for it",
-    types=(NODE_GROUP, NODE_POOL, KARPENTER_POOL),
+    types=(NODE_GROUP, NODE_POOL, KARPENTER_POOL, CLOUD_CONTROL),
     severity="medium",
     why="One web server that was placed there keeps eight GPUs running for ever, and whoever needs all of them waiting.",
     remedy="A taint with NoSchedule on the pool, which only work of its queue tolerates.",
@@ -82,6 +113,15 @@ def templates_of(pool: Resource, graph: Graph) -> list[Resource]:
 )
 def pool_tainted(resource: Resource, graph: Graph) -> Found:
     """Whatever the taint is called: that it lets nothing start is what counts."""
+    for group in instance_groups(resource):
+        kept = {taint.get("Effect") for taint in maps(mapping(group.get("KubernetesConfig")).get("Taints"))}
+        if _AWS_FAMILY.match(str(group.get("InstanceType", "")).removeprefix("ml.")) and not kept & {
+            "NoSchedule",
+            "NoExecute",
+        }:
+            yield f"no taint keeps other pods off the machines of {group.get('InstanceGroupName')}"
+    if resource.type == CLOUD_CONTROL:
+        return
     path = {KARPENTER_POOL: "spec.template.spec.taints", NODE_POOL: "nodeConfig.taints"}.get(resource.type, "taints")
     effects = {str(taint.get("effect", "")).replace("_", "").lower() for taint in maps(resource.get(path))}
     if is_accelerated(resource, graph) and not effects & {"noschedule", "noexecute"}:
@@ -156,3 +196,35 @@ def pool_one_market(resource: Resource, graph: Graph) -> Found:
 def _reserved(template: Resource) -> bool:
     target = template.get("capacityReservationSpecification.capacityReservationTarget")
     return bool(mapping(target))
+
+
+@resource_rule(
+    "pool-kept",
+    title="HyperPod replaces what fails, in the network, on disks under a key, and starts nothing by itself",
+    types=(CLOUD_CONTROL,),
+    severity="high",
+    why="Without recovery it is a cluster at a higher price; without a network of ours its machines are in one of AWS.",
+    remedy="NodeRecovery: Automatic, VpcConfig, VolumeKmsKeyId on the root disk and the other, and no AutoScaling.",
+    controls={"soc2": ("A1.2", "CC6.1"), "iso-27001": ("A.8.6", "A.8.9")},
+)
+def pool_kept(resource: Resource, graph: Graph) -> Found:  # noqa: ARG001
+    """Its own autoscaler knows no ceiling but the quota: the number of machines of a group is one."""
+    state = hyperpod(resource)
+    if not state:
+        return
+    if state.get("NodeRecovery") != "Automatic":
+        yield "what fails stays as it is"
+    if not mapping(state.get("VpcConfig")).get("Subnets"):
+        yield "its machines are in no network of the environment"
+    if mapping(state.get("AutoScaling")).get("Mode") == "Enable":
+        yield "its own autoscaler starts machines past what is described"
+    for group in instance_groups(resource):
+        disks = [mapping(each.get("EbsVolumeConfig")) for each in maps(group.get("InstanceStorageConfigs"))]
+        root = any(disk.get("RootVolume") is True for disk in disks)
+        if not root or not all(_own_key(disk.get("VolumeKmsKeyId")) for disk in disks):
+            yield f"{group.get('InstanceGroupName')} has a disk without a key of the environment"
+
+
+def _own_key(key: Any) -> bool:
+    """A key by its ARN, or one that is yet to be made."""
+    return isinstance(key, str) and bool(REFERENCE.search(key) or ":kms:" in key)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from policies.context import is_prod
 from policies.model import Graph, Resource
 from policies.rule import Found, resource_rule
-from policies.stateful import HOLDS_DATA
+from policies.stateful import HOLDS_DATA, leads_elsewhere
 
 LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup"
 LOG_BUCKET = "gcp:logging/projectBucketConfig:ProjectBucketConfig"
@@ -37,7 +37,7 @@ _REFUSALS: Mapping[str, tuple[str, bool]] = {
 )
 def prod_protection(resource: Resource, graph: Graph) -> Found:
     """Pulumi's own protection, and the switches of a provider that would empty a bucket or drop a secret at once."""
-    if not is_prod(graph):
+    if not is_prod(graph) or leads_elsewhere(resource):
         return
     if not resource.protect:
         yield "it is not protected"

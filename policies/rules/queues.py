@@ -13,9 +13,11 @@ from policies.pods import NAMESPACE, RELEASE, cluster_of, exists, name_of, quant
 from policies.rule import Found, Violation, graph_rule, resource_rule
 from policies.rules.jobs import COMPUTE_ENVIRONMENT, FLAVOR
 from policies.rules.pools import (
+    CLOUD_CONTROL,
     KARPENTER_POOL,
     NODE_GROUP,
     NODE_POOL,
+    instance_groups,
     labels_of_machines,
     templates_of,
 )
@@ -24,8 +26,8 @@ CLUSTER_QUEUE = "kubernetes:kueue.x-k8s.io/v1beta2:ClusterQueue"
 LOCAL_QUEUE = "kubernetes:kueue.x-k8s.io/v1beta2:LocalQueue"
 COHORT = "kubernetes:kueue.x-k8s.io/v1beta2:Cohort"
 
-_POOLS = (KARPENTER_POOL, NODE_GROUP, NODE_POOL)
-_CLOUD_OF = {NODE_GROUP: "aws:", NODE_POOL: "gcp:"}
+_POOLS = (KARPENTER_POOL, NODE_GROUP, NODE_POOL, CLOUD_CONTROL)
+_CLOUD_OF = {NODE_GROUP: "aws:", NODE_POOL: "gcp:", CLOUD_CONTROL: "aws:"}
 
 
 def _quotas(queue: Resource) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
@@ -97,8 +99,17 @@ def _pools_of(flavor: Resource, graph: Graph) -> list[Resource]:
         pool
         for pool in graph.of_type(*_POOLS)
         if labels
-        and labels.items() <= labels_of_machines(pool).items()
+        and (labels.items() <= labels_of_machines(pool).items() or _groups_of(pool, labels))
         and (pool.provider == flavor.provider or (pool.type in _CLOUD_OF and _CLOUD_OF[pool.type].startswith(cloud)))
+    ]
+
+
+def _groups_of(pool: Resource, labels: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The groups of HyperPod whose machines have these labels."""
+    return [
+        group
+        for group in instance_groups(pool)
+        if labels.items() <= mapping(mapping(group.get("KubernetesConfig")).get("Labels")).items()
     ]
 
 
@@ -121,14 +132,18 @@ def queue_within_pool(graph: Graph) -> Found:
     for flavor in graph.of_type(FLAVOR):
         pools = _pools_of(flavor, graph)
         for resource, total in sorted(promised.get((flavor.provider, name_of(flavor)), {}).items()):
-            most = [_most(pool, resource, graph) for pool in pools]
+            labels = mapping(flavor.get("spec.nodeLabels"))
+            most = [_most(pool, resource, labels, graph) for pool in pools]
             known = [each for each in most if each is not None]
             if known and len(known) == len(most) and total > sum(known):
                 yield Violation(f"queues promise {total:g} {resource}, of {sum(known):g}", flavor)
 
 
-def _most(pool: Resource, resource: str, graph: Graph) -> float | None:
-    """How many of a resource a pool may have; None where it does not say."""
+def _most(pool: Resource, resource: str, labels: Mapping[str, Any], graph: Graph) -> float | None:
+    """How many of a resource a pool may have, on machines with these labels; None where it does not say."""
+    if pool.type == CLOUD_CONTROL:
+        held = [_held(group, resource) for group in _groups_of(pool, labels)]
+        return None if None in held else sum(filter(None, held))
     if pool.type == KARPENTER_POOL:
         return quantity(mapping(pool.get("spec.limits")).get(resource))
     if pool.type == NODE_GROUP:
@@ -149,6 +164,17 @@ def _most(pool: Resource, resource: str, graph: Graph) -> float | None:
         for gpu in gpus
     ]
     return nodes * sum(each)
+
+
+def _held(group: Mapping[str, Any], resource: str) -> float | None:
+    """How many of a resource a group of HyperPod has."""
+    known, nodes = (
+        machine("aws", str(group.get("InstanceType")).removeprefix("ml.")),
+        quantity(group.get("InstanceCount")),
+    )
+    if known is None or known.accelerator is None or nodes is None:
+        return None
+    return nodes * known.count * (ACCELERATORS[known.accelerator].resource == resource)
 
 
 @resource_rule(

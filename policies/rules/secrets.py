@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from policies.model import REFERENCE, SECRET, Graph, Resource, is_unknown, texts
+from policies.pods import pods
 from policies.rule import EVERY, Found, Violation, graph_rule, resource_rule
 
 SECRET_TYPE = "aws:secretsmanager/secret:Secret"  # noqa: S105 - a type
@@ -22,9 +23,10 @@ SECRET_INPUTS: dict[str, tuple[str, ...]] = {
     "gcp:sql/user:User": ("password",),
 }
 
-# Where functions and services keep environment variables.
+# Where functions and models keep environment variables; what runs in containers is read by `pods`.
 _ENVIRONMENTS = {
     "aws:lambda/function:Function": "environment.variables",
+    "aws:sagemaker/model:Model": "primaryContainer.environment",
     "gcp:cloudfunctionsv2/function:Function": "serviceConfig.environmentVariables",
 }
 
@@ -45,6 +47,7 @@ _SECRET_NAME = re.compile(r"(PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|CREDENTIALS?)
     why="A value in clear is in the state file, in every preview's log and in the history of the repository, for good.",
     remedy="pulumi config set --secret --path, or a reference to the secret's name that the code reads at run time.",
     controls={
+        "aws-fsbp": ("ECS.8",),
         "cis-gcp": ("1.18",),
         "soc2": ("CC6.1",),
         "iso-27001": ("A.5.17",),
@@ -74,6 +77,9 @@ def _environment(resource: Resource) -> Iterator[tuple[str, Any]]:
     if path:
         variables = resource.get(path, {})
         yield from (variables if isinstance(variables, dict) else {}).items()
+    for pod in pods(resource):
+        for container in pod.containers:
+            yield from ((name, value) for name, value in container.variables.items() if value)
 
 
 @graph_rule(

@@ -21,7 +21,7 @@ BINDINGS = (
 )
 
 _ENFORCE = "pod-security.kubernetes.io/enforce"
-_AGENTS = {"kube-system", "gpu-operator"}
+_AGENTS = {"aws-hyperpod", "gpu-operator", "kube-system"}
 """Namespaces of agents that have to touch their machine, and of nothing else."""
 _SUBMITTED = {"pods", "jobs"}
 """What people can bring into a cluster, and so has to be judged."""

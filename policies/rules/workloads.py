@@ -4,30 +4,41 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from policies.context import mapping
+from policies.context import is_prod, mapping, maps
 from policies.model import REFERENCE, Graph, Resource
-from policies.pods import RELEASE, Container, Pod, pods
+from policies.pods import CLOUD_RUN, RELEASE, TASK_DEFINITION, Container, Pod, pods
 from policies.rule import EVERY, Found, Violation, resource_rule
 
 DAEMON_SET = "kubernetes:apps/v1:DaemonSet"
 SERVICE = "kubernetes:core/v1:Service"
+GATEWAY = "kubernetes:gateway.networking.k8s.io/v1:Gateway"
+INGRESS = "kubernetes:networking.k8s.io/v1:Ingress"
+FUNCTION = "aws:lambda/function:Function"
+MODEL = "aws:sagemaker/model:Model"
 
 SYSTEM = "kube-system"
 """Where the cluster's own agents live: one on each machine, which they may have to touch."""
+_AGENTS = frozenset({SYSTEM, "aws-hyperpod"})
+"""The same, and where HyperPod wants its own."""
 
-# Where charts come from: each project's own place, as its README names it, and nobody's copy.
-_SOURCES = (
-    "https://aws.github.io/eks-charts",
-    "https://helm.ngc.nvidia.com/nvidia",
-    "https://kyverno.github.io/kyverno",
-    "https://nvidia.github.io/k8s-device-plugin",
-    "https://ray-project.github.io/kuberay-helm",
-    "oci://public.ecr.aws/karpenter",
-    "oci://public.ecr.aws/neuron",
-    "oci://registry.k8s.io",
-)
+# Where charts come from: each project's own place, as its README names it, and nobody's copy; and which charts, by their own
+# names, since who may publish one chart there may publish any.
+_SOURCES: Mapping[str, tuple[str, ...]] = {
+    "https://aws.github.io/eks-charts": ("aws-efa-k8s-device-plugin",),
+    "https://kedacore.github.io/charts": ("keda",),
+    "https://kyverno.github.io/kyverno": ("kyverno",),
+    "https://nvidia.github.io/k8s-device-plugin": ("nvidia-device-plugin",),
+    "https://ray-project.github.io/kuberay-helm": ("kuberay-operator",),
+    "oci://ghcr.io/kserve/charts": ("kserve-crd", "kserve-resources"),
+    "oci://public.ecr.aws/karpenter": ("karpenter", "karpenter-crd"),
+    "oci://public.ecr.aws/neuron": ("neuron-helm-chart",),
+    "oci://quay.io/jetstack/charts": ("cert-manager",),
+    "oci://registry.k8s.io/jobset/charts": ("jobset",),
+    "oci://registry.k8s.io/kueue/charts": ("kueue",),
+}
 # The environment's own registries; that it is this environment's and no other's is `isolation-no-foreign`'s concern.
 _OWN_SOURCES = re.compile(r"oci://(\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com|[a-z0-9-]+-docker\.pkg\.dev)/")
+_OWN_IMAGES = re.compile(r"(\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com|[a-z0-9-]+-docker\.pkg\.dev)/")
 _EXACT = re.compile(r"v?\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?")
 
 # What keeps a load balancer inside the network (AWS Load Balancer Controller, "Service annotations"; GKE, "LoadBalancer
@@ -52,6 +63,16 @@ def loose(image: Any) -> str:
     return "" if tag else f"{image} has no tag"
 
 
+def images(resource: Resource) -> list[Any]:
+    """The images that a resource runs."""
+    if resource.type == FUNCTION:
+        return [resource.get("imageUri")]
+    if resource.type == MODEL:
+        found = [*maps(resource.get("primaryContainer")), *maps(resource.get("containers"))]
+        return [container.get("image") for container in found]
+    return [container.image for pod in pods(resource) for container in pod.containers]
+
+
 @resource_rule(
     "image-pinned",
     title="An image is named by a tag that does not move, or by its digest",
@@ -66,13 +87,34 @@ def loose(image: Any) -> str:
     },
 )
 def image_pinned(resource: Resource, graph: Graph) -> Found:  # noqa: ARG001
-    """Of containers, and of what the values of a chart say about images."""
-    found = [container.image for pod in pods(resource) for container in pod.containers]
+    """Of containers, functions and models, and of what the values of a chart say about images."""
+    found = images(resource)
     if resource.type == RELEASE:
         found += list(_images(resource.get("values")))
     for image in found:
         if wrong := loose(image):
             yield wrong
+
+
+@resource_rule(
+    "image-own",
+    title="What answers runs an image of the environment's own registry",
+    types=(FUNCTION, MODEL, TASK_DEFINITION, *CLOUD_RUN),
+    severity="high",
+    why="An image that lies with somebody else is changed, or gone, when he likes; nobody scanned or signed it here.",
+    remedy="model.image of an image of `images` in the stack's file, which a workflow builds, scans and signs.",
+    controls={
+        "soc2": ("CC7.1", "CC8.1"),
+        "iso-27001": ("A.8.9",),
+        "eu-ai-act": ("15",),
+        "nist-ai-rmf": ("MEASURE 2.7",),
+    },
+)
+def image_own(resource: Resource, graph: Graph) -> Found:
+    """By its address; a reference leads to a registry of the program. Other accounts are `isolation-no-foreign`'s concern."""
+    for image in images(resource):
+        if isinstance(image, str) and not REFERENCE.match(image) and not _OWN_IMAGES.match(image):
+            yield Violation(f"{image} is in no registry of ours", enforcement=None if is_prod(graph) else "advisory")
 
 
 def _images(values: Any) -> Iterator[str]:
@@ -114,9 +156,7 @@ def workload_limits(resource: Resource, graph: Graph) -> Found:  # noqa: ARG001
 def _limited(values: Any) -> bool:
     if isinstance(values, list):
         return any(map(_limited, values))
-    return isinstance(values, Mapping) and (
-        bool(mapping(values.get("resources")).get("limits")) or any(map(_limited, values.values()))
-    )
+    return isinstance(values, Mapping) and (bool(mapping(values.get("limits"))) or any(map(_limited, values.values())))
 
 
 @resource_rule(
@@ -127,6 +167,7 @@ def _limited(values: Any) -> bool:
     why="Whoever owns the machine owns every other team's data and credentials on it.",
     remedy="No privileged, hostNetwork, hostPID, hostIPC or hostPath; what a machine needs, a DaemonSet in kube-system brings.",
     controls={
+        "aws-fsbp": ("ECS.3", "ECS.4"),
         "cis-eks": ("4.2.1", "4.2.2", "4.2.3", "4.2.4"),
         "cis-gke": ("4.2.1", "4.6.3"),
         "soc2": ("CC6.1", "CC6.6"),
@@ -135,8 +176,8 @@ def _limited(values: Any) -> bool:
     },
 )
 def workload_no_host(resource: Resource, graph: Graph) -> Found:  # noqa: ARG001
-    """The agents of a machine are left out: DaemonSets in kube-system, and no other kind there."""
-    if resource.type == DAEMON_SET and resource.get("metadata.namespace") == SYSTEM:
+    """The agents of a machine are left out: DaemonSets in kube-system or of HyperPod, and no other kind there."""
+    if resource.type == DAEMON_SET and resource.get("metadata.namespace") in _AGENTS:
         return
     for pod in pods(resource):
         yield from (f"{container.name or 'a container'} is privileged" for container in _privileged(pod))
@@ -155,6 +196,7 @@ def _privileged(pod: Pod) -> Iterator[Container]:
     why="A poisoned package that runs as root needs one hole in the kernel to have the machine.",
     remedy="runAsNonRoot, allowPrivilegeEscalation: false, capabilities.drop: [ALL], seccompProfile RuntimeDefault.",
     controls={
+        "aws-fsbp": ("ECS.20",),
         "cis-eks": ("4.2.5",),
         "cis-gke": ("4.6.2", "4.6.3"),
         "soc2": ("CC6.1",),
@@ -163,7 +205,7 @@ def _privileged(pod: Pod) -> Iterator[Container]:
 )
 def workload_unprivileged(resource: Resource, graph: Graph) -> Found:  # noqa: ARG001
     """The same agents are left out. Batch knows of these only the user."""
-    if resource.type == DAEMON_SET and resource.get("metadata.namespace") == SYSTEM:
+    if resource.type == DAEMON_SET and resource.get("metadata.namespace") in _AGENTS:
         return
     for pod in pods(resource):
         for container in pod.containers:
@@ -193,28 +235,40 @@ def chart_pinned(resource: Resource, graph: Graph) -> Found:  # noqa: ARG001
         return
     if not _EXACT.fullmatch(version):
         yield f"its version is {version}, which is not one" if version else "it names no version"
-    source = str(resource.get("repositoryOpts.repo", "")) or chart
-    if not REFERENCE.search(source) and not _allowed(source):
-        yield f"{source or 'no repository'} is not among those that charts come from"
-
-
-def _allowed(source: str) -> bool:
-    return bool(_OWN_SOURCES.match(source)) or any(source == s or source.startswith(f"{s}/") for s in _SOURCES)
+    apart = str(resource.get("repositoryOpts.repo", ""))
+    repository = apart or chart.rpartition("/")[0]
+    if REFERENCE.search(apart or chart) or _OWN_SOURCES.match(f"{repository}/"):
+        return
+    known = _SOURCES.get(repository.removesuffix("/"))
+    if known is None:
+        yield f"{repository or 'no repository'} is not among those that charts come from"
+    elif chart.rpartition("/")[2] not in known:
+        yield f"{chart} is not among the charts that come from {repository}"
 
 
 @resource_rule(
     "service-internal",
     title="No service of a cluster has a public address",
-    types=(SERVICE,),
+    types=(SERVICE, GATEWAY, INGRESS),
     severity="high",
     why="A service of type LoadBalancer is on the internet within a minute, with neither TLS nor anybody asking who comes.",
     remedy="type: ClusterIP; or the annotation that keeps the load balancer inside the network.",
     controls={"soc2": ("CC6.6",), "iso-27001": ("A.8.20",), "eu-ai-act": ("15",)},
 )
 def service_internal(resource: Resource, graph: Graph) -> Found:  # noqa: ARG001
-    """Load balancers that are not internal, and ports of every machine."""
-    kind = resource.get("spec.type", "ClusterIP")
+    """Load balancers that are not internal, and ports of every machine; gateways and ingresses that make a public one."""
     annotations = mapping(resource.get("metadata.annotations"))
+    if resource.type == GATEWAY:
+        if "external" in str(resource.get("spec.gatewayClassName")):
+            yield f"its load balancer is on the internet: {resource.get('spec.gatewayClassName')}"
+        return
+    if resource.type == INGRESS:
+        if annotations.get("alb.ingress.kubernetes.io/scheme") != "internal" and (
+            annotations.get("kubernetes.io/ingress.class", resource.get("spec.ingressClassName", "")) != "gce-internal"
+        ):
+            yield "its load balancer is on the internet"
+        return
+    kind = resource.get("spec.type", "ClusterIP")
     if kind == "LoadBalancer" and not any(
         str(annotations.get(name, "")).lower() == value for name, value in _INTERNAL.items()
     ):

@@ -1,14 +1,18 @@
 """What verifies signatures in a cluster may read the environment's own images and ask Signer, and is the pods' alone."""
 
+from pathlib import Path
+from typing import Any
+
 import pulumi
 import pulumi_aws as aws
+import pytest
 
 from components import contracts
 from components.aws.training.verifier import Verifier, VerifierArgs
 from components.kubernetes.foundation.signatures import VERIFIER
 from policies.model import Graph
 from preview.record import run
-from tests.aws.building import one, statements
+from tests.aws.building import build, one, statements
 from tests.aws.test_examples import given
 
 
@@ -47,3 +51,18 @@ def test_the_pods_that_the_chart_makes_are_given_it_before_they_are_made():
     association = one(graph, "PodIdentityAssociation", "verifier-pods")
     assert (association.get("namespace"), association.get("serviceAccount")) == (VERIFIER, VERIFIER)
     assert association.urn in one(graph, "Parameter", "after").dependencies
+
+
+COPIES = {host: f"333333333333.dkr.ecr.us-west-2.amazonaws.com/copies/{host[:4]}" for host in ("ghcr.io", "nvcr.io")}
+
+
+@pytest.mark.parametrize(("egress", "level"), [("deny", {"revocation": "skip"}), ("open", None)])
+def test_signatures_are_verified_with_what_the_network_reaches(project: Path, egress: str, level: Any):
+    registry = {"copies": COPIES, "signatures": "enforce"}
+    graph = build(project, {"network": {"cidr": "10.16.0.0/16", "egress": egress}, "registry": registry})
+    [trust] = graph.of_type("kubernetes:notation.nirmata.io/v1alpha1:TrustPolicy")
+    assert trust.get("spec.trustPolicies.0.signatureVerification.override") == level
+    [asking] = graph.of_type("kubernetes:kyverno.io/v1:ClusterPolicy")
+    assert asking.get("spec.rules.0.validate.failureAction") == "Enforce"
+    [chart] = [r for r in graph.of_type("kubernetes:helm.sh/v3:Release") if r.get("name") == VERIFIER]
+    assert chart.get("chart") == f"oci://{COPIES['ghcr.io']}/krax1337/charts/notation-aws-verifier"

@@ -12,7 +12,7 @@ import pulumi
 import pulumi_aws as aws
 import pytest
 
-from components.aws.operations.alarms import Alarms, AlarmsArgs
+from components.aws.blocks.alarms import Alarms, AlarmsArgs
 from components.aws.operations.dashboard import Dashboard, DashboardArgs
 from components.core.batch import METRICS
 from components.core.cloudwatch import (

@@ -12,6 +12,7 @@ from components.platform import Platform
 from components.spec.load import load
 from policies.model import Graph, Resource
 from preview.record import run
+from tests.aws.building import ABOVE, foundation_only
 
 PREFIX = "ai-platform:"
 
@@ -23,12 +24,16 @@ def build(
     stack: str = "dev-gcp",
     cloud: Mapping[str, Any] | None = None,
     secrets: Mapping[str, Any] | None = None,
+    whole: bool = False,
     **options: Any,
 ) -> Graph:
     """The graph of a stack whose file has these sections changed, and `cloud.gcp` these keys.
 
     `secrets` are sections of Pulumi's configuration that hold a secret, as they are once opened.
+    Only the foundation is built unless the `whole` is asked for, or the changes are about what stands on it.
     """
+    if not whole and not {*ABOVE, "registry"} & set(changes or {}):
+        foundation_only(project, stack)
     file = project / "stacks" / f"Pulumi.{stack}.yaml"
     content = yaml.safe_load(file.read_text())
     content["config"][f"{PREFIX}cloud"]["gcp"] |= dict(cloud or {})

@@ -3,6 +3,7 @@
 import json
 from datetime import datetime
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from components.spec.training import System, Window
 from policies.model import Graph, Resource
 from tests.gcp.alone import ZONES, build, choice, plan
 from tests.gcp.building import before, kind, one
+from tests.gcp.building import build as build_stack
 
 L4 = plan("l4", "nvidia-l4", 1, choice("spot"))
 
@@ -59,6 +61,17 @@ def test_whatever_it_keeps_is_encrypted_by_us(graph: Graph):
     # The pool that is there for minutes too: an organisation that asks for it refuses the cluster otherwise.
     for holder in [made, *kind(graph, "container/NodePool")]:
         assert holder.get("nodeConfig.bootDiskKmsKey") == "keys/compute"
+
+
+def test_a_claim_that_names_no_class_is_encrypted_by_us_too(graph: Graph):
+    [made] = [r for r in graph.resources.values() if r.type == "kubernetes:storage.k8s.io/v1:StorageClass"]
+    assert made.get("metadata.annotations") == {"storageclass.kubernetes.io/is-default-class": "true"}
+    assert made.get("provisioner") == "pd.csi.storage.gke.io"
+    assert made.get("parameters.disk-encryption-kms-key") == "keys/compute"
+    # A disk that was made in another zone than its machine is never attached.
+    assert made.get("volumeBindingMode") == "WaitForFirstConsumer"
+    assert made.provider == provider(graph).urn
+    assert made.deleted_with == cluster(graph).urn
 
 
 def test_every_machine_is_hardened(graph: Graph):
@@ -108,6 +121,29 @@ def test_people_are_let_in_by_group():
         "group:ds@example.com": "roles/container.clusterViewer",
     }
     assert cluster(graph).get("authenticatorGroupsConfig.securityGroup") == "gke-security-groups@example.com"
+
+
+BINDING = "kubernetes:rbac.authorization.k8s.io/v1:RoleBinding"
+
+
+def test_groups_submit_and_read_jobs_where_the_cluster_knows_them(project: Path):
+    named = "gke-security-groups@example.com"
+    graph = build_stack(project, {"training": {"cluster": {"security_group": named}}})
+    assert cluster(graph).get("authenticatorGroupsConfig.securityGroup") == named
+    bound = {
+        (r.get("roleRef.name"), r.get("metadata.namespace")): [s["name"] for s in r.get("subjects")]
+        for r in graph.of_type(BINDING)
+        if r.get("roleRef.name", "").startswith("ai-platform:")
+    }
+    both = ["ml-engineers@example.com", "ml-scientists@example.com"]
+    assert bound["ai-platform:submit-jobs", "team-vision"] == both
+    assert bound["ai-platform:read-jobs", "team-risk"] == ["auditors@example.com"]
+
+
+def test_without_groups_of_the_cluster_s_own_nobody_is_named_who_would_not_be_recognised(project: Path):
+    graph = build_stack(project, {"training": {"cluster": {"security_group": None}}})
+    assert cluster(graph).get("authenticatorGroupsConfig") is None
+    assert not [r for r in graph.of_type(BINDING) if r.get("roleRef.name", "").startswith("ai-platform:submit")]
 
 
 def test_logs_are_ours_from_the_first_line_and_stored_once(graph: Graph):

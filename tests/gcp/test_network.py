@@ -34,7 +34,7 @@ def test_ranges_lie_in_the_environment_and_cross_nowhere(graphs: Graphs, stack: 
     found += [
         IPv4Network(r["ipCidrRange"]) for s in kind(graph, "compute/Subnetwork") for r in s.get("secondaryIpRanges", [])
     ]
-    (producers,) = kind(graph, "compute/GlobalAddress")
+    (producers,) = [r for r in kind(graph, "compute/GlobalAddress") if r.get("addressType") == "INTERNAL"]
     found.append(IPv4Network(f"{producers.get('address')}/{producers.get('prefixLength')}"))
     assert len(found) == 6
     assert all(r.subnet_of(whole) for r in found)
@@ -117,7 +117,7 @@ def test_the_firewall_is_whole_before_the_network_has_it_and_before_anybody_uses
     (association,) = kind(graph, "compute/NetworkFirewallPolicyAssociation")
     names = {r.name for r in kind(graph, "compute/NetworkFirewallPolicyRule")}
     assert names <= before(graph, association)
-    (function,) = kind(graph, "cloudfunctionsv2/Function")
+    function = one(graph, "cloudfunctionsv2/Function", "secrets-rotation")
     assert association.name in before(graph, function)
     assert "network-route-apis" in before(graph, function)
 

@@ -29,6 +29,7 @@ def test_a_paging_service_hears_what_is_critical_and_its_address_stays_a_secret(
         project,
         {"operations": {"webhook": {"secure": "v1:abc"}}},
         secrets={"operations": {"webhook": HOOK}},
+        whole=True,
     )
     hook = one(graph, "monitoring/NotificationChannel", "notifications-critical-webhook")
     assert hook.get("type") == "webhook_tokenauth"
@@ -59,10 +60,10 @@ def test_a_budget_watches_its_project_and_a_team_its_label(graphs: Graphs):
     whole = one(graph, "billing/Budget", "budgets-environment")
     assert whole.get("budgetFilter.projects") == ["projects/666666666666"]
     assert not whole.get("budgetFilter.labels")
-    assert whole.get("amount.specifiedAmount") == {"currencyCode": "USD", "units": "40000", "nanos": 0}
+    assert whole.get("amount.specifiedAmount") == {"currencyCode": "USD", "units": "150000", "nanos": 0}
     vision = one(graph, "billing/Budget", "budgets-team-vision")
     assert vision.get("budgetFilter.labels") == {"team": "vision"}
-    assert vision.get("amount.specifiedAmount.units") == "20000"
+    assert vision.get("amount.specifiedAmount.units") == "75000"
     channel = one(graph, "monitoring/NotificationChannel", "budgets-team-vision-vision_example_com")
     assert channel.get("labels") == {"email_address": "vision@example.com"}
     assert vision.get("allUpdatesRule.monitoringNotificationChannels.0").endswith(f"::{channel.name}#name}}")

@@ -13,6 +13,7 @@ from components.core.naming import Names
 from components.gcp.registry.images import Images, ImagesArgs, Repository
 from components.gcp.registry.models import Model, Models, ModelsArgs, Source
 from components.scope import Scope
+from components.spec.foundation import Persona
 from policies.model import Graph
 from preview.record import run
 from tests.gcp.building import before, kind, one, said
@@ -90,6 +91,30 @@ def images(*, environment: str = "dev", protection: str = "delete", preview: boo
         users(made, {"signer": {"it": made.outputs.signer}})
 
     return run(program, preview=preview)
+
+
+def test_people_push_to_named_repositories_and_delete_nothing() -> None:
+    both: dict[Persona, str] = {"ml-engineer": "engineers@example.com", "data-scientist": "scientists@example.com"}
+    graph = images(
+        repositories={
+            "training": Repository(untagged_days=7, writers=both),
+            "serving": Repository(untagged_days=7, shared=True, writers={"ml-engineer": "engineers@example.com"}),
+        },
+        readers=[READER],
+    )
+    grants = kind(graph, "artifactregistry/RepositoryIamMember")
+    pushes = {r.name: r.get("member") for r in grants if r.get("role") == "roles/artifactregistry.writer"}
+    assert pushes == {
+        "images-training-ml-engineer": "group:engineers@example.com",
+        "images-training-data-scientist": "group:scientists@example.com",
+        "images-serving-ml-engineer": "group:engineers@example.com",
+    }
+    # Nobody of another project pushes.
+    assert {r.get("role") for r in grants if r.get("member") == f"serviceAccount:{READER}"} == {
+        "roles/artifactregistry.reader"
+    }
+    user = one(graph, "pubsub/Topic", "user-image-training")
+    assert {"images-training-ml-engineer", "images-training-data-scientist"} <= before(graph, user)
 
 
 def models(*, protection: str = "delete", preview: bool = False, **args: Any) -> tuple[Graph, Models]:

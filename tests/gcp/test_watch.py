@@ -25,7 +25,7 @@ from components.core.monitoring import (
     training_alarms,
 )
 from components.core.naming import Names
-from components.gcp.operations.alarms import Alarms, AlarmsArgs
+from components.gcp.blocks.alarms import Alarms, AlarmsArgs
 from components.gcp.operations.dashboard import Dashboard, DashboardArgs
 from components.scope import Scope
 from components.spec.capacity import Capacity

@@ -78,6 +78,8 @@ def test_whatever_the_model_accepts_builds(stack: str, differences: dict[str, An
     # What trains has a test of its own.
     base["training"] = {"checkpoint_days": base["training"]["checkpoint_days"]}
     base["registry"] |= {"models": {}}
+    base["serving"] = {"capture_days": base["serving"]["capture_days"]}
+    base["retrieval"] = {"prompt_days": base["retrieval"]["prompt_days"]}
     if organized and "gcp" in base["cloud"]:
         base["cloud"]["gcp"] |= {"organization": "123456789012", "access_policy": "123456789012"}
     elif organized:

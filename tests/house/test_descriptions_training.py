@@ -137,6 +137,8 @@ def test_pools_and_queues_that_pass_the_checks_build(stack: str, cloud: Any, dat
     # The rest stays away: it is many resources, and none of them depends on a pool.
     base["training"] = {"checkpoint_days": base["training"]["checkpoint_days"], **data.draw(training(cloud))}
     base["secrets"], base["registry"]["models"] = {}, {}
+    base["serving"] = {"capture_days": base["serving"]["capture_days"]}
+    base["retrieval"] = {"prompt_days": base["retrieval"]["prompt_days"]}
     environment = Environment.model_validate(base)
     assume(not [p for check in CHECKS for p in check(environment, Layer(Source("stacks/test.yaml")))])
     graph = run(lambda: Platform(environment) and None, stack=stack)

@@ -11,6 +11,7 @@ from policies.model import Graph
 from tests.conftest import STACKS
 from tests.kubernetes.api_server import ApiServer, RefusedError, assets, definitions, plain
 from tests.kubernetes.building import built, objects
+from tests.kubernetes.test_manifests import EXAMPLES, filled, templates
 
 CRDS = Path(__file__).parent / "crds"
 FOLDER = assets()
@@ -39,9 +40,6 @@ def stub(group: str, version: str, kind: str, scope: str = "Namespaced") -> dict
 
 
 STUBS = [
-    stub("jobset.x-k8s.io", "v1alpha2", "JobSet"),
-    stub("ray.io", "v1", "RayJob"),
-    stub("ray.io", "v1", "RayCluster"),
     stub("cloud.google.com", "v1", "ComputeClass"),
     stub("kyverno.io", "v1", "ClusterPolicy", "Cluster"),
     stub("notation.nirmata.io", "v1alpha1", "TrustPolicy", "Cluster"),
@@ -147,7 +145,13 @@ def work(
         "Job": ("batch/v1", {"suspend": True, "template": pod}),
         "JobSet": ("jobset.x-k8s.io/v1alpha2", {"replicatedJobs": [{"name": "a", "template": {"spec": {"template": pod}}}]}),
         "RayJob": ("ray.io/v1", {"rayClusterSpec": {"headGroupSpec": {"template": pod}}}),
-        "RayCluster": ("ray.io/v1", {"headGroupSpec": {"template": pod}, "workerGroupSpecs": [{"template": pod}]}),
+        "RayCluster": (
+            "ray.io/v1",
+            {
+                "headGroupSpec": {"template": pod},
+                "workerGroupSpecs": [{"groupName": "a", "minReplicas": 1, "maxReplicas": 1, "template": pod}],
+            },
+        ),
         "Pod": ("v1", pod["spec"]),
     }[kind]  # fmt: skip
     wanted = {**LABELS, **(labels or {})}
@@ -166,7 +170,7 @@ def guarded() -> Iterator[ApiServer]:
     assert FOLDER is not None
     graph = built("gcp", tier="prod", args={"registries": [REGISTRY, "mirror.example.com"]})
     with ApiServer(FOLDER) as started:
-        started.define(STUBS)
+        started.define([*STUBS, *(made for folder in ("jobset", "kuberay") for made in definitions(CRDS / folder))])
         for kind in (
             "Namespace",
             "LimitRange",
@@ -176,6 +180,9 @@ def guarded() -> Iterator[ApiServer]:
         ):
             for resource in objects(graph, kind).values():
                 started.create(plain(resource.inputs), dry=False)
+        strict = {"pod-security.kubernetes.io/enforce": "restricted"}
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "restricted", "labels": strict}}
+        started.create(namespace, dry=False)
         # A policy is in force some time after it is there.
         for kind in ("Job", "JobSet", "RayJob", "RayCluster", "Pod"):
             for _ in range(200):
@@ -226,6 +233,21 @@ def test_work_that_is_wrong_is_refused_with_what_is_right(guarded: ApiServer, ki
     change, said = WRONG[case]
     with pytest.raises(RefusedError, match=said):
         guarded.create(work(kind, **change))
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+def test_what_the_guide_shows_is_let_in_and_so_are_its_pods(guarded: ApiServer, file: Path):
+    thing = filled(file)
+    if "name" not in thing["metadata"]:
+        thing["metadata"]["name"] = f"{thing['metadata'].pop('generateName')}x"
+    guarded.create(thing)
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": "it", "uid": "1", "controller": True}
+    for i, template in enumerate(templates(thing)):
+        metadata = {"name": f"pod-{i}", "namespace": thing["metadata"]["namespace"], "ownerReferences": [owner]}
+        pod = {"apiVersion": "v1", "kind": "Pod", "spec": template["spec"]}
+        guarded.create({**pod, "metadata": {**template.get("metadata", {}), **metadata}})
+        # Without Ray, teams' namespaces are `restricted` (see `Tenants`); with it that is only warned of.
+        guarded.create({**pod, "metadata": {"name": f"pod-{i}", "namespace": "restricted"}})
 
 
 def test_init_containers_are_held_to_the_same(guarded: ApiServer):

@@ -8,11 +8,13 @@ import pulumi
 import pytest
 
 from components import contracts
+from components.kubernetes.contracts import Spaces
 from components.spec.capacity import Capacity
 from components.spec.training import Distributed
 from preview.record import run
 from tests.conftest import ROOT
 from tests.kubernetes.building import cluster, described, flavors, pool, scope
+from tests.kubernetes.endpoints import endpoint
 
 COMPONENTS = {
     "data.volumes": "Volumes",
@@ -21,6 +23,11 @@ COMPONENTS = {
     "foundation.signatures": "Signatures",
     "foundation.tenants": "Tenants",
     "operations.metrics": "Metrics",
+    "serving.batch": "Batch",
+    "serving.llm": "Llm",
+    "serving.realtime": "RealTime",
+    "serving.router": "Router",
+    "serving.spaces": "Spaces",
     "training.queues": "Kueue",
     "training.tracking": "Mlflow",
 }
@@ -50,6 +57,13 @@ def given() -> dict[str, Any]:
         "teams": environment.training.teams,
         "pools": type("Pools", (), {"flavors": flavors("aws", capacity)}),
         "Distributed": Distributed,
+        "spaces": Spaces(
+            namespaces={"risk": own.name},
+            callers={"risk": own.name},
+            priority=own.name,
+            routers=own.name,
+        ),
+        **{name: endpoint(name) for name in ("realtime", "llm", "batch")},
     }
 
 

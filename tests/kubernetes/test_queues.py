@@ -1,6 +1,5 @@
 """Kueue's objects: who may have how much, in which order they are made, and that a thousand of them are no matter."""
 
-import time
 from fractions import Fraction
 from typing import Any
 
@@ -258,16 +257,3 @@ def test_quantities_say_what_they_are_in_the_fewest_figures(number: int):
     assert amount(cpu(number)) == Fraction(number, 1000)
     assert cpu(number).endswith("m") == bool(number % 1000)
     assert memory(number).endswith("Mi") == bool(number % 1024)
-
-
-def test_a_thousand_queues_take_ten_times_as_long_as_a_hundred():
-    def seconds(count: int) -> float:
-        queues = {f"q{i}": {"pools": ["cpu"], "teams": ["vision"]} for i in range(count)}
-        started = time.perf_counter()
-        graph = built("aws", pools={"cpu": POOLS["aws"]["cpu"]}, queues=queues)
-        assert len(objects(graph, "ClusterQueue")) == count
-        return time.perf_counter() - started
-
-    seconds(10)
-    hundred, thousand = seconds(100), seconds(1000)
-    assert thousand < 10 * hundred * 2.5  # a busy machine is no failure; a square would be a hundred times

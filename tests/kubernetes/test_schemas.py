@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import pytest
@@ -117,7 +117,11 @@ STATEMENT = fields(
     ["name", "registryScopes", "signatureVerification"],
     name=STRING,
     registryScopes=STRINGS,
-    signatureVerification=fields(["level"], level={"enum": ["strict", "permissive", "audit", "skip"]}),
+    signatureVerification=fields(
+        ["level"],
+        level={"enum": ["strict", "permissive", "audit", "skip"]},
+        override=fields([], revocation={"enum": ["enforce", "log", "skip"]}),
+    ),
     trustStores=STRINGS,
     trustedIdentities=STRINGS,
 )
@@ -233,6 +237,13 @@ def test_what_is_misspelt_is_seen():
     objects(graph, "LimitRange")["team-vision/limits"].inputs["spec"]["limits"][0]["defaults"] = {}
     found = "\n".join(wrong(graph, VERSIONS[-1]))
     assert all(word in found for word in ("preemptions", "FIFO", "defaults"))
+
+
+def test_every_version_that_the_description_allows_is_here():
+    from components.spec.training import Cluster
+
+    allowed = Cluster.model_fields["version"].annotation
+    assert [f"v{version}" for version in sorted(get_args(allowed))] == VERSIONS
 
 
 def test_every_definition_is_of_a_version_that_the_chart_installs():

@@ -39,6 +39,14 @@ def test_the_profile_of_the_environment_is_trusted_and_nobody_else():
     assert releases(graph)["notation-aws-verifier"].inputs["values"]["defaultTrustPolicy"] == data["trustPolicy"]
 
 
+def test_what_cannot_be_asked_is_not_asked_and_all_else_is_looked_at():
+    """Else nothing of a team's would start in a network without a way out."""
+    graph = built("aws", args={"verification": replace(VERIFICATION, revocation=False)})
+    [trust] = objects(graph, "TrustPolicy").values()
+    [statement] = trust.get("spec.trustPolicies")
+    assert statement["signatureVerification"] == {"level": "strict", "override": {"revocation": "skip"}}
+
+
 def test_the_root_is_aws_signer_s():
     certificate = x509.load_pem_x509_certificate(ROOT.encode())
     assert certificate.fingerprint(hashes.SHA256()).hex() == (

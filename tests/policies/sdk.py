@@ -18,7 +18,10 @@ _KINDS = {
     "kubernetes:kueue.x-k8s.io/v1beta2:Cohort",
     "kubernetes:kueue.x-k8s.io/v1beta2:LocalQueue",
     "kubernetes:kueue.x-k8s.io/v1beta2:ResourceFlavor",
+    "kubernetes:keda.sh/v1alpha1:ScaledObject",
+    "kubernetes:gateway.networking.k8s.io/v1:Gateway",
     "kubernetes:ray.io/v1:RayCluster",
+    "kubernetes:serving.kserve.io/v1beta1:InferenceService",
 }
 
 

@@ -1,18 +1,28 @@
 """What changes from one graph to another."""
 
+import importlib
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, get_args
 
 import pytest
 
 from policies.model import Graph
+from preview import schema
 from preview.difference import ABSENT, Change, compare
+from preview.replaced import EVERYTHING, REPLACED_BY
 from tests.preview.graphs import graph, make, ref, urn
 
 BUCKET = "aws:s3/bucket:Bucket"
 KEY = "gcp:kms/cryptoKey:CryptoKey"
 TOPIC = "aws:sns/topic:Topic"
 POLICY = "aws:s3/bucketPolicy:BucketPolicy"
+QUEUE = "kubernetes:kueue.x-k8s.io/v1beta2:ClusterQueue"
+POOL = "gcp:container/nodePool:NodePool"
+GROUP = "aws:eks/nodeGroup:NodeGroup"
+MEMBER = "gcp:projects/iAMMember:IAMMember"
+STATE = "aws:sfn/stateMachine:StateMachine"
+LIFECYCLE = "aws:ecr/lifecyclePolicy:LifecyclePolicy"
 
 
 def changes(old: dict[str, Any], new: dict[str, Any], **fields: Any) -> tuple[Change, ...]:
@@ -113,13 +123,76 @@ def test_an_alias_of_something_that_stays_moves_nothing() -> None:
             True,
         ),
         (KEY, {"versionTemplate": {"algorithm": "a"}}, {"versionTemplate": {"algorithm": "b"}}, False),
-        (TOPIC, {"name": "a"}, {"name": "b"}, False),
+        (TOPIC, {"displayName": "a"}, {"displayName": "b"}, False),
+        # What holds for every type of a provider.
+        (TOPIC, {}, {"region": "us-west-2"}, True),
+        (QUEUE, {"metadata": {"name": "a"}}, {"metadata": {"name": "b"}}, True),
+        (QUEUE, {"metadata": {"labels": {"a": "b"}}}, {"metadata": {"labels": {}}}, False),
+        # Below a path, in the items of a list too; beside it.
+        (
+            POOL,
+            {"nodeConfig": {"guestAccelerators": [{"count": 1}]}},
+            {"nodeConfig": {"guestAccelerators": [{"count": 8}]}},
+            True,
+        ),
+        (POOL, {"nodeConfig": {"labels": {"a": "b"}}}, {"nodeConfig": {"labels": {"a": "c"}}}, False),
+        (
+            GROUP,
+            {"launchTemplate": {"id": "a", "version": "1"}},
+            {"launchTemplate": {"id": "a", "version": "2"}},
+            False,
+        ),
+        # A block that comes or goes counts by what is in it.
+        (POOL, {"nodeConfig": {"spot": True}}, {}, True),
+        (POOL, {"nodeConfig": {"labels": {}}}, {}, False),
+        (POOL, {"nodeConfig": {"reservationAffinity": {"values": ["a"]}}}, {"nodeConfig": {}}, True),
+        # A type that knows no update.
+        (MEMBER, {"role": "a", "condition": {"title": "a"}}, {"role": "a", "condition": {"title": "b"}}, True),
+        # A document is looked into, and its input counts.
+        (STATE, {"definition": '{"a": 1}'}, {"definition": '{"a": 2}'}, False),
+        (LIFECYCLE, {"policy": '{"a": 1}'}, {"policy": '{"a": 2}'}, True),
     ],
 )
 def test_replaced_where_a_source_says_so(type_: str, old: dict[str, Any], new: dict[str, Any], replaced: bool) -> None:
     found = compare(graph(make(type_, "a", inputs=old)), graph(make(type_, "a", inputs=new)))
     assert [c.replaced for c in found.changed] == [replaced]
     assert len(found.replaced) == replaced
+
+
+@pytest.mark.parametrize("type_", sorted(type_ for type_ in REPLACED_BY if ":" in type_))
+def test_what_the_table_names_is_an_input_of_its_type(type_: str) -> None:
+    """A path that the provider does not know would never be seen to change."""
+    package, where, _ = type_.split(":")
+    group, _, version = where.partition("/")
+    module = f"{group.partition('.')[0]}.{version}" if package == "kubernetes" else group.replace("lambda", "lambda_")
+    importlib.import_module(f"pulumi_{package}.{module.lower()}")
+    inputs = schema.inputs(type_)
+    assert inputs, f"the SDK knows no {type_}"
+    for path in REPLACED_BY[type_] - {EVERYTHING}:
+        known: Any = inputs
+        for key in path.split("."):
+            assert key in known, f"{type_} has no input {path}"
+            known = nested(known[key])
+
+
+def nested(type_: Any) -> Mapping[str, Any]:
+    """The inputs of a structure, also of one that a list or a choice of types holds."""
+    if (found := schema.fields(type_)) is not None:
+        return found
+    return next((inner for part in get_args(type_) if (inner := nested(part))), {})
+
+
+def test_replaced_where_the_program_says_so() -> None:
+    before, after = ({"placementPolicy": {"type": "COMPACT", "tpuTopology": t}} for t in ("2x4", "4x4"))
+    for said in (False, True):
+        head = make(POOL, "a", inputs=after, replace_on_changes=("placementPolicy",) if said else ())
+        found = compare(graph(make(POOL, "a", inputs=before)), graph(head))
+        assert [c.replaced for c in found.changed] == [said]
+
+
+def test_options_replace_nothing() -> None:
+    found = compare(graph(make(MEMBER, "a", protect=True)), graph(make(MEMBER, "a")))
+    assert [c.replaced for c in found.changed] == [False]
 
 
 def data(name: str, **fields: Any) -> Graph:

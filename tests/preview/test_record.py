@@ -77,6 +77,7 @@ def test_options_come_from_the_request() -> None:
                 protect=True,
                 retain_on_delete=True,
                 ignore_changes=["tags", "forceDestroy"],
+                replace_on_changes=["objectLockEnabled"],
                 depends_on=[key],
                 additional_secret_outputs=["arn"],
                 aliases=[
@@ -90,6 +91,7 @@ def test_options_come_from_the_request() -> None:
     raw = run(program).resources[urn(BUCKET, "raw")]
     assert (raw.protect, raw.retain_on_delete) == (True, True)
     assert raw.ignore_changes == ("forceDestroy", "tags")
+    assert raw.replace_on_changes == ("objectLockEnabled",)
     assert raw.dependencies == (urn("aws:kms/key:Key", "key"),)
     assert raw.property_dependencies == {}
     assert raw.secret_outputs == ("arn",)

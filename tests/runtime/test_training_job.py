@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import boto3
 import pytest
@@ -255,6 +256,8 @@ def s3() -> Iterator[tuple[str, Any]]:
     server.start()
     host, port = server.get_host_and_port()
     address = f"http://{host}:{port}"
+    # What it holds is the process's, and that of whoever was here before.
+    urlopen(Request(f"{address}/moto-api/reset", method="POST")).close()  # noqa: S310  our own server
     client = boto3.Session("x", "x", region_name="us-east-1").client("s3", endpoint_url=address)
     client.create_bucket(Bucket="artifacts")
     yield address, client

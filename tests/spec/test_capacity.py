@@ -72,7 +72,7 @@ def test_markets_may_each_give_all_machines_and_reservations_share_them():
     described = pool(6, 2, type_="nvidia-h100", per_node=8, capacity=capacity)
     built = Capacity(environment(pools={"h": described, "l": pool(5, capacity=["spot", "on-demand"])}), "aws").pools
     assert [(c.label, c.min, c.max, c.reservation) for c in built["h"].choices] == [
-        ("reserved-1", 2, 3, "cr-0123"), ("reserved-2", 0, 1, "cr-4567"), ("block", 0, 2, "cr-89ab"),
+        ("reserved", 2, 3, "cr-0123"), ("reserved-2", 0, 1, "cr-4567"), ("block", 0, 2, "cr-89ab"),
     ]  # fmt: skip
     assert built["h"].choices[2].zones == ("usw2-az1",)
     assert [(c.label, c.max) for c in built["l"].choices] == [("spot", 5), ("on-demand", 5)]

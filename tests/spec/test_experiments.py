@@ -51,7 +51,11 @@ def describe(project: Path, stack: str = "dev", network: Mapping[str, Any] | Non
     config = content["config"]
     before = config.get("ai-platform:training", {})
     config["ai-platform:training"] = {**before, "pipelines": {}, "workbench": None, "tracking": None, **training}
-    config["ai-platform:registry"] = {**config.get("ai-platform:registry", {}), "models": {"fraud": {"team": "risk"}}}
+    copies = {
+        host: f"mirror.example.com/{host}" for host in ("ghcr.io", "nvcr.io")
+    }  # what a closed network needs besides
+    registry = {"models": {"fraud": {"team": "risk"}}, "copies": copies}
+    config["ai-platform:registry"] = {**config.get("ai-platform:registry", {}), **registry}
     config["ai-platform:network"] = {**config["ai-platform:network"], **(network or {})}
     file.write_text(yaml.safe_dump(content))
 

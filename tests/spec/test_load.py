@@ -91,6 +91,8 @@ def test_null_removes(project: Path):
         training=nothing,
         registry={"models": None},
         data={"zones": {"features": None}},
+        serving={"endpoints": None},
+        retrieval={"corpora": None},
     )
     environment = load(project, "dev")
     assert set(environment.teams) == {"vision"}
@@ -243,6 +245,7 @@ def test_bad_input(project: Path, stack: str, sections: dict[str, object], key: 
 
 
 def test_a_prod_that_replicates_needs_a_second_region(project: Path):
+    change(project, "prod", training={})  # its reservations lie where they were bought
     change(project, "prod", cloud={"aws": {"account": "333333333333", "region": "sa-east-1"}})
     assert "replica_region" in problems(project, "prod")["cloud.aws.region"][2]
     change(

@@ -12,6 +12,7 @@ from components.spec.problems import Source
 from components.spec.registry import MIRRORED, Registry
 from components.spec.source import Layer
 from components.spec.tiers import COMMON
+from components.spec.training import Accelerated
 from tests.conftest import ROOT, STACKS
 from tests.spec.test_load import change, problems
 
@@ -131,6 +132,48 @@ def test_bad_input_says_what_would_be_right(
     stack: str, registry: dict[str, Any], expected: dict[str, tuple[str, str]]
 ) -> None:
     assert wrong(described(stack, **registry)) == expected
+
+
+COPIES = {"ghcr.io": "111111111111.dkr.ecr.us-west-2.amazonaws.com/copies/ghcr"}
+
+
+def closed(environment: Environment) -> Environment:
+    """The same environment with no way out of its network."""
+    return environment.model_copy(update={"network": environment.network.model_copy(update={"egress": "deny"})})
+
+
+def without(environment: Environment, **pools: Any) -> Environment:
+    """The same environment with other pools."""
+    return environment.model_copy(update={"training": environment.training.model_copy(update={"pools": pools})})
+
+
+def test_signatures_are_not_said_to_be_enforced_where_nothing_verifies_them() -> None:
+    [(key, (said, right))] = wrong(described("dev", signatures="enforce")).items()
+    assert key == "registry.copies.ghcr.io"
+    assert "ghcr.io, which no mirror reads" in said
+    assert "docs/training.md, Signatures on EKS" in right
+    assert right.endswith("or registry.signatures: audit")
+    in_prod = described("dev", signatures="enforce").model_copy(update={"tier": "prod"})
+    assert wrong(in_prod)[key][1].endswith("with a waiver of rule prod-signatures")
+    assert not wrong(described("dev", signatures="enforce", copies=COPIES))
+    assert not wrong(described("dev", signatures="audit"))
+
+
+def test_who_has_no_cluster_of_eks_needs_no_verifier_there() -> None:
+    assert not wrong(described("dev-gcp", signatures="enforce"))
+    enforced = described("dev", signatures="enforce")
+    assert not wrong(without(enforced))
+    batch = {name: pool.model_copy(update={"scheduler": "batch"}) for name, pool in enforced.training.pools.items()}
+    assert not wrong(without(enforced, **batch))
+
+
+def test_what_no_mirror_reads_is_copied_where_the_network_is_closed() -> None:
+    shut = closed(described("dev"))
+    assert list(wrong(shut)) == ["registry.copies.nvcr.io"]
+    assert not wrong(closed(described("dev", copies={"nvcr.io": "mirror.example.com/nvcr"})))
+    plain = next(iter(shut.training.pools.values()))
+    trainium = Accelerated(type="aws-trainium", per_node=16)
+    assert not wrong(without(shut, chips=plain.model_copy(update={"accelerator": trainium})))
 
 
 def test_a_persona_that_cannot_sign_in_approves_nothing() -> None:

@@ -15,6 +15,8 @@ def pool(**rest: Any) -> dict[str, Any]:
 
 
 H100 = {"accelerator": {"type": "nvidia-h100", "per_node": 8}, "nodes": {"max": 4}}
+HYPERPOD = {**H100, "nodes": {"min": 4, "max": 4}, "resilience": "hyperpod"}
+PLAN = "arn:aws:sagemaker:us-west-2:111111111111:training-plan/spring"
 A = "training.pools.p"
 
 CASES: dict[str, tuple[str, dict[str, Any], str, str, str]] = {
@@ -55,6 +57,21 @@ CASES: dict[str, tuple[str, dict[str, Any], str, str, str]] = {
     "a block without an end": ("dev", {**H100, "capacity": [{"block": "cr-0123", "zone": "usw2-az1", "starts": "2026-12-02T11:30:00Z"}]}, f"{A}.capacity[0]", "one is missing", "starts and ends"),
     "a time without its zone": ("dev", {**H100, "capacity": [{"block": "cr-0123", "zone": "usw2-az1", "starts": "2026-12-02T11:30:00"}]}, f"{A}.capacity[0].starts", "time zone", "2027-01-31T11:30:00Z"),
     "reservations larger than the pool": ("dev", pool(capacity=[{"reserved": "cr-0123", "nodes": 5}]), f"{A}.capacity", "come to 5", "4 at most"),
+    "HyperPod on Google Cloud": ("dev-gcp", {**HYPERPOD}, f"{A}.resilience", "no HyperPod", "GKE repairs"),
+    "HyperPod for Batch": ("dev", {**HYPERPOD, "scheduler": "batch"}, f"{A}.resilience", "not to Batch", "scheduler: kubernetes"),
+    "a machine that HyperPod has not": ("dev", {**HYPERPOD, "accelerator": {"type": "nvidia-l4"}}, f"{A}.resilience", "not known to have g6.2xlarge", "p5.48xlarge"),
+    "HyperPod from zero": ("dev", {**HYPERPOD, "nodes": {"max": 4}}, f"{A}.nodes", "keeps all machines", "min: 4"),
+    "HyperPod on spot": ("dev", {**HYPERPOD, "capacity": ["spot"]}, f"{A}.capacity", "[spot]: HyperPod keeps", "on-demand"),
+    "HyperPod with a fallback": ("dev", {**HYPERPOD, "capacity": ["on-demand", "spot"]}, f"{A}.capacity", "[on-demand, spot]: HyperPod", "on-demand"),
+    "HyperPod on a block": ("dev", {**HYPERPOD, "capacity": [{"block": "cr-0123", "zone": "usw2-az1"}]}, f"{A}.capacity", "[block]: HyperPod", "training plan"),
+    "HyperPod on a reservation of EC2": ("dev", {**HYPERPOD, "capacity": [{"reserved": "cr-0123", "zone": "usw2-az1"}]}, f"{A}.capacity[0].reserved", "no training plan", "arn:aws:sagemaker:"),
+    "a training plan without a zone": ("dev", {**HYPERPOD, "capacity": [{"reserved": PLAN}]}, f"{A}.capacity[0]", "lies in one zone", "usw2-az1"),
+    "a training plan in another zone": ("dev", {**HYPERPOD, "capacity": [{"reserved": PLAN, "zone": "usw2-az9"}]}, f"{A}.capacity[0].zone", "not in usw2-az9", "usw2-az"),
+    "a part of a training plan": ("dev", {**HYPERPOD, "capacity": [{"reserved": PLAN, "zone": "usw2-az1", "nodes": 1}]}, f"{A}.capacity[0].nodes", "all of a pool", "4, as max"),
+    "a training plan without HyperPod": ("dev", {**H100, "capacity": [{"reserved": PLAN}]}, f"{A}.capacity[0].reserved", "no reservation of aws", "cr-"),
+    "HyperPod with shared accelerators": ("dev", {**HYPERPOD, "accelerator": {**H100["accelerator"], "sharing": {"kind": "mig", "profile": "3g.40gb"}}}, f"{A}.accelerator.sharing", "do not divide", "no sharing"),
+    "a disk that HyperPod has not": ("dev", {**HYPERPOD, "disk_gib": 2000}, f"{A}.disk_gib", "1024 GiB at most", "1024 or less"),
+    "another resilience": ("dev", {**H100, "resilience": "hyperpodd"}, f"{A}.resilience", "not allowed", "hyperpod?"),
     "a topology that is none": ("dev", pool(accelerator={"type": "nvidia-l4", "topology": "2x4"}), f"{A}.accelerator.topology", "only a TPU", "no topology"),
     "a TPU without one": ("dev-gcp", pool(accelerator={"type": "google-tpu-v5e", "per_node": 4}), f"{A}.accelerator.topology", "by its topology", "2x4"),
     "shared though fast": ("dev", {"accelerator": {"type": "nvidia-h100", "per_node": 8, "sharing": {"kind": "time-slicing", "replicas": 2}}, "nodes": {"max": 1}, "interconnect": "fast"}, f"{A}.accelerator.sharing", "whole accelerators", "no sharing"),
@@ -94,6 +111,39 @@ def test_a_name_that_fits_no_instance_template_says_how_long_it_may_be(project: 
     _, wrong, right = problems(project, "dev-gcp")["training.pools.a-pool-with-a-very-long-name"]
     assert "39 characters, 32 fit" in wrong
     assert "21 characters" in right
+
+
+def test_hyperpod_has_no_machines_for_every_version_of_kubernetes_nor_in_every_region(project: Path):
+    change(project, "dev", training={"pools": {"p": HYPERPOD}, "cluster": {"version": "1.36"}})
+    _, wrong, right = problems(project, "dev")[f"{A}.resilience"]
+    assert "Kubernetes 1.36" in wrong
+    assert "1.34 or 1.35" in right
+    change(project, "dev", cloud={"aws": {"account": "111111111111", "region": "eu-west-3"}})
+    change(
+        project,
+        "dev",
+        training={
+            "cluster": {"version": "1.35"},
+            "pools": {"p": {**HYPERPOD, "machine": "g6.48xlarge", "accelerator": None}},
+        },
+    )
+    found = problems(project, "dev")
+    assert "not known in eu-west-3" in found[f"{A}.resilience"][1]
+    assert "eu-west-1" in found[f"{A}.resilience"][2]
+
+
+def test_hyperpod_keeps_one_pool(project: Path):
+    change(project, "dev", training={"pools": {"p": HYPERPOD, "q": HYPERPOD}})
+    found = problems(project, "dev")
+    assert f"{A}.resilience" not in found
+    assert "one pool of a cluster, which is p" in found["training.pools.q.resilience"][1]
+    assert "larger" in found["training.pools.q.resilience"][2]
+
+
+@pytest.mark.parametrize("capacity", [["on-demand"], [{"reserved": PLAN, "zone": "usw2-az2"}]])
+def test_a_pool_that_hyperpod_keeps_is_accepted_in_any_zone_of_the_network(project: Path, capacity: list[Any]):
+    change(project, "dev", training={"pools": {"p": {**HYPERPOD, "capacity": capacity, "zone": "usw2-az2"}}})
+    assert load(project, "dev", today=TODAY).training.pools["p"].resilience == "hyperpod"
 
 
 QUEUES: dict[str, tuple[str, dict[str, Any], str, str, str]] = {

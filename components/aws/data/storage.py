@@ -8,7 +8,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components import contracts
-from components.aws.foundation.workload import Workload, WorkloadArgs
+from components.aws.blocks.workload import Workload, WorkloadArgs
 from components.contracts import Text
 from components.core import iam
 from components.core.naming import REPLICA_SUFFIX
@@ -57,6 +57,8 @@ class StorageArgs:
     """Prefix to the days after which what lies under it is deleted."""
     old_versions_days: int = 30
     old_versions_kept: int | None = None
+    events: bool = False
+    """Tell EventBridge of every object that comes, changes or goes; not of those in its copy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +73,10 @@ class Storage(Component):
     """A bucket that is private, versioned, encrypted with the domain's key, reached over TLS only, and cleaned up by age.
 
     Owns the bucket and everything about it: ownership, public access block, policy, encryption, versions, lifecycle, access
-    logging; its copy in the replica region with the same protections, the role that copies, and the alarm when that fails.
-    Never owns who may read it: identities bring their own grants. The zone that receives access logs is encrypted with keys
-    of S3, because the service that writes them cannot use ours; it owns a second bucket for the logs of the copies.
+    logging, the events that it sends; its copy in the replica region with the same protections, the role that copies, and the
+    alarm when that fails. Never owns who may read it: identities bring their own grants. The zone that receives access logs is
+    encrypted with keys of S3, because the service that writes them cannot use ours; it owns a second bucket for the logs of the
+    copies.
 
     Costs a month (us-east-1, 2026-09): 0.023 USD a GB, 0.0125 once cooled; a copy as much again, 0.02 a GB to get there and
     0.015 a GB for being there within 15 minutes; requests to the key are few, since S3 makes one key a bucket. A destroy in
@@ -105,12 +108,20 @@ class Storage(Component):
         ready: list[pulumi.Resource] = []
         if copy and logs and args.key.replica:
             ready.append(self._replicate(here, copy, args.key.replica))
+        if args.events:
+            ready.append(self._tell(here))
         self.outputs = contracts.Storage(
             name=after(here.ready, *ready),
             uri=after(pulumi.Output.concat("s3://", here.ready), *ready),
             resource=after(pulumi.Output.concat("arn:aws:s3:::", here.ready), *ready),
         )
         self.finish(self.outputs)
+
+    def _tell(self, here: _Bucket) -> aws.s3.BucketNotification:
+        # A bucket has one such resource: a second one would take away what the first has declared.
+        return aws.s3.BucketNotification(
+            f"{self.name}-events", bucket=here.ready, eventbridge=True, opts=self.options()
+        )
 
     def _bucket(self, part: str, name: str, key: Text | None, logs: Text | None, *, replica: bool = False) -> _Bucket:
         """One bucket with all that protects it; a `replica` lies in the second region."""

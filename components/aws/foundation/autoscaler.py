@@ -10,7 +10,7 @@ import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
 from components import contracts
-from components.aws.foundation.workload import Workload, WorkloadArgs
+from components.aws.blocks.workload import Workload, WorkloadArgs
 from components.contracts import Text
 from components.core import eks, iam
 from components.scope import Component, Scope, after

@@ -12,14 +12,15 @@ from components.scope import Component, Scope
 
 # Services that the platform is made of, for all that it is to hold; what is not here, no identity of the environment can use.
 _SERVICES = (
-    "access-analyzer", "acm", "application-autoscaling", "athena", "autoscaling", "backup", "batch", "bedrock", "budgets",
-    "ce", "cloudtrail", "cloudwatch", "codedeploy", "cognito-idp", "comprehend", "config", "cost-optimization-hub",
-    "dynamodb", "ebs", "ec2", "ec2messages", "ecr", "ecs", "eks", "eks-auth", "elasticache", "elasticfilesystem",
-    "elasticloadbalancing", "emr-serverless", "events", "execute-api", "firehose", "fsx", "glue", "guardduty", "health",
-    "iam", "inspector2", "kinesis", "kms", "lakeformation", "lambda", "logs", "oam", "pipes", "polly", "rds", "rds-data",
-    "rekognition", "resource-groups", "route53", "route53resolver", "s3", "s3tables", "s3vectors", "sagemaker",
-    "sagemaker-mlflow", "scheduler", "secretsmanager", "securityhub", "servicequotas", "signer", "sns", "sqs", "ssm",
-    "ssmmessages", "states", "sts", "tag", "textract", "transcribe", "translate", "wafv2", "xray",
+    "access-analyzer", "acm", "apigateway", "application-autoscaling", "athena", "autoscaling", "backup", "batch",
+    "bedrock", "budgets", "ce", "cloudformation", "cloudtrail", "cloudwatch", "codedeploy", "cognito-idp", "comprehend",
+    "config", "cost-optimization-hub", "dynamodb", "ebs", "ec2", "ec2messages", "ecr", "ecs", "eks", "eks-auth",
+    "elasticache", "elasticfilesystem", "elasticloadbalancing", "emr-serverless", "events", "execute-api", "firehose",
+    "fsx", "glue", "guardduty", "health", "iam", "inspector2", "iot", "kinesis", "kms", "lakeformation", "lambda", "logs",
+    "oam", "pipes", "polly", "rds", "rds-data", "rekognition", "resource-groups", "route53", "route53resolver", "s3",
+    "s3tables", "s3vectors", "sagemaker", "sagemaker-mlflow", "scheduler", "secretsmanager", "securityhub", "servicequotas",
+    "signer", "sns", "sqs", "ssm", "ssmmessages", "states", "sts", "tag", "textract", "transcribe", "translate", "wafv2",
+    "xray",
 )  # fmt: skip
 # Services with one endpoint for the world, mostly in us-east-1 ("AWS: Denies access to AWS based on the requested Region",
 # IAM User Guide), and calls of S3 that are answered there.
@@ -27,6 +28,10 @@ _GLOBAL = (
     "budgets:*", "ce:*", "cost-optimization-hub:*", "health:*", "iam:*", "organizations:*", "route53:*", "sts:*",
     "s3:ListAllMyBuckets", "s3:GetAccountPublicAccessBlock", "s3:PutAccountPublicAccessBlock",
 )  # fmt: skip
+# A cross-region inference profile takes a call to another region of its geography, and the call is judged there as well
+# ("Prerequisites for inference profiles", "Geographic cross-Region inference", Amazon Bedrock User Guide). Which models a role
+# may ask, and through which profiles, its own policy says.
+_ROUTED = ("bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream")
 _LASTING_CREDENTIALS = (
     "iam:CreateUser", "iam:CreateAccessKey", "iam:CreateLoginProfile", "iam:UpdateLoginProfile",
     "iam:CreateServiceSpecificCredential", "iam:UploadSSHPublicKey", "iam:UploadSigningCertificate",
@@ -118,7 +123,7 @@ def document(arn: str, regions: Sequence[str], deployer: str | None) -> iam.Docu
     elsewhere: iam.Statement = {
         "Sid": "NoOtherRegion",
         "Effect": "Deny",
-        "NotAction": list(_GLOBAL),
+        "NotAction": [*_GLOBAL, *_ROUTED],
         "Resource": ["*"],
         "Condition": {"StringNotEquals": {"aws:RequestedRegion": list(regions)}},
     }

@@ -11,7 +11,7 @@ import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
 from components import contracts
-from components.aws.foundation.workload import Workload, WorkloadArgs
+from components.aws.blocks.workload import Workload, WorkloadArgs
 from components.contracts import Text
 from components.core import cloudwatch, eks, iam
 from components.core.accelerators import Machine, image
@@ -475,6 +475,8 @@ class Cluster(Component):
             # could replace it with all that it holds.
             cluster_identifier=self._arn,
             enable_server_side_apply=True,
+            # Else what a ConfigMap holds would be gone for a moment with each change of it.
+            enable_config_map_mutable=True,
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(entries)),
         )
 

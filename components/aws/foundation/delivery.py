@@ -9,6 +9,7 @@ import pulumi_aws as aws
 from components import contracts
 from components.contracts import Text
 from components.core import iam
+from components.core.naming import LIMITS
 from components.scope import Component, Scope, after
 
 ISSUER = "token.actions.githubusercontent.com"
@@ -22,13 +23,17 @@ _CONTENTS = (
 
 # What a preview compares that those two policies do not show (versions 85 and 43, 2026-03).
 _SETTINGS = (
-    "batch:DescribeJobQueues", "batch:DescribeSchedulingPolicies", "batch:ListTagsForResource", "budgets:ListTagsForResource",
-    "budgets:ViewBudget", "ce:ListCostAllocationTags", "ecr:DescribePullThroughCacheRules",
-    "ecr:DescribeRepositoryCreationTemplates", "eks:DescribeAccessEntry", "eks:DescribeAddon",
-    "eks:DescribePodIdentityAssociation", "eks:DescribeUpdate", "eks:ListPodIdentityAssociations", "lambda:GetFunction",
-    "sagemaker:GetModelPackageGroupPolicy", "scheduler:GetSchedule*", "scheduler:ListTagsForResource", "signer:GetSigningProfile",
-    "signer:ListTagsForResource", "sns:GetSubscriptionAttributes", "states:ListTagsForResource",
-    "states:ValidateStateMachineDefinition",
+    "application-autoscaling:ListTagsForResource", "batch:DescribeJobQueues", "batch:DescribeSchedulingPolicies",
+    "batch:ListTagsForResource", "bedrock:GetDataSource", "bedrock:GetGuardrail", "bedrock:GetKnowledgeBase",
+    "budgets:ListTagsForResource", "budgets:ViewBudget", "ce:ListCostAllocationTags", "cloudformation:DescribeType",
+    "cloudformation:GetResource", "ecr:DescribePullThroughCacheRules", "ecr:DescribeRepositoryCreationTemplates",
+    "eks:DescribeAccessEntry", "eks:DescribeAddon", "eks:DescribePodIdentityAssociation", "eks:DescribeUpdate",
+    "eks:ListPodIdentityAssociations", "iot:GetIndexingConfiguration", "iot:GetTopicRule", "iot:GetV2LoggingOptions",
+    "lambda:GetAlias", "lambda:GetEventSourceMapping", "lambda:GetFunction", "lambda:GetFunctionRecursionConfig",
+    "lambda:GetProvisionedConcurrencyConfig", "s3vectors:GetIndex", "s3vectors:GetVectorBucket",
+    "s3vectors:ListTagsForResource", "sagemaker:GetModelPackageGroupPolicy", "scheduler:GetSchedule*",
+    "scheduler:ListTagsForResource", "signer:GetSigningProfile", "signer:ListTagsForResource", "sns:GetSubscriptionAttributes",
+    "states:ListTagsForResource", "states:ValidateStateMachineDefinition",
 )  # fmt: skip
 
 # What the program declares, by service; a new kind of resource brings its actions here. "Service Authorization Reference" says
@@ -106,6 +111,95 @@ _EVENT_RULES = (
     "events:*Rule", "events:*Targets", "events:ListTagsForResource", "events:ListTargetsByRule", "events:TagResource",
     "events:UntagResource",
 )  # fmt: skip
+# Neither a call of a function, but for those that start a release, nor an address of its own.
+_FUNCTIONS = (
+    "lambda:*Alias", "lambda:*FunctionConcurrency", "lambda:*FunctionEventInvokeConfig", "lambda:*Permission",
+    "lambda:*ProvisionedConcurrencyConfig", "lambda:CreateFunction", "lambda:DeleteFunction", "lambda:Get*", "lambda:List*",
+    "lambda:PublishVersion", "lambda:TagResource", "lambda:UntagResource", "lambda:UpdateFunctionCode",
+    "lambda:UpdateFunctionConfiguration",
+)  # fmt: skip
+_SERVING_ANYWHERE = (
+    "acm:ListCertificates", "acm:RequestCertificate", "application-autoscaling:*ScalableTarget*",
+    "application-autoscaling:*ScalingPolic*", "application-autoscaling:ListTagsForResource",
+    "application-autoscaling:TagResource", "application-autoscaling:UntagResource", "ecs:DeregisterTaskDefinition",
+    "ecs:DescribeTaskDefinition", "elasticache:Describe*", "elasticloadbalancing:Describe*", "iot:*EventConfigurations",
+    "iot:*IndexingConfiguration", "iot:*V2LoggingOptions", "logs:*LogDelivery", "logs:ListLogDeliveries", "route53:GetChange",
+    "route53:ListHostedZones", "route53:ListHostedZonesByName",
+)  # fmt: skip
+# Not sagemaker:InvokeEndpoint, nor jobs.
+_ENDPOINTS = (
+    "sagemaker:AddTags", "sagemaker:CreateEndpoint", "sagemaker:CreateEndpointConfig", "sagemaker:CreateModel",
+    "sagemaker:DeleteEndpoint", "sagemaker:DeleteEndpointConfig", "sagemaker:DeleteModel", "sagemaker:DeleteTags",
+    "sagemaker:DescribeEndpoint", "sagemaker:DescribeEndpointConfig", "sagemaker:DescribeModel", "sagemaker:ListTags",
+    "sagemaker:UpdateEndpoint", "sagemaker:UpdateEndpointWeightsAndCapacities",
+)  # fmt: skip
+_BALANCERS = (
+    "elasticloadbalancing:*Listener", "elasticloadbalancing:*ListenerAttributes", "elasticloadbalancing:*ListenerCertificates",
+    "elasticloadbalancing:*LoadBalancer", "elasticloadbalancing:*Rule", "elasticloadbalancing:*Tags",
+    "elasticloadbalancing:*TargetGroup", "elasticloadbalancing:*Targets", "elasticloadbalancing:ModifyCapacityReservation",
+    "elasticloadbalancing:ModifyLoadBalancerAttributes", "elasticloadbalancing:ModifyTargetGroupAttributes",
+    "elasticloadbalancing:SetIpAddressType", "elasticloadbalancing:SetRulePriorities",
+    "elasticloadbalancing:SetSecurityGroups", "elasticloadbalancing:SetSubnets", "elasticloadbalancing:SetWebAcl",
+)  # fmt: skip
+_FIREWALLS = (
+    "wafv2:*LoggingConfiguration", "wafv2:*WebACL", "wafv2:GetWebACLForResource", "wafv2:ListTagsForResource",
+    "wafv2:TagResource", "wafv2:UntagResource",
+)  # fmt: skip
+_CERTIFICATES = (
+    "acm:AddTagsToCertificate", "acm:DeleteCertificate", "acm:DescribeCertificate", "acm:ListTagsForCertificate",
+    "acm:RemoveTagsFromCertificate", "acm:UpdateCertificateOptions",
+)  # fmt: skip
+# Not codedeploy:CreateDeployment: releases are started by a function of their own.
+_RELEASES = (
+    "codedeploy:*Application", "codedeploy:*DeploymentConfig", "codedeploy:*DeploymentGroup", "codedeploy:ListTagsForResource",
+    "codedeploy:TagResource", "codedeploy:UntagResource",
+)  # fmt: skip
+# Neither ecs:RunTask nor ecs:ExecuteCommand.
+_CONTAINERS = (
+    "ecs:*Cluster", "ecs:*Service", "ecs:DescribeClusters", "ecs:DescribeService*", "ecs:ListServiceDeployments",
+    "ecs:ListTagsForResource", "ecs:RegisterTaskDefinition", "ecs:StopServiceDeployment", "ecs:TagResource",
+    "ecs:UntagResource", "ecs:UpdateClusterSettings",
+)  # fmt: skip
+# Not elasticache:Connect.
+_CACHES = (
+    "elasticache:*ServerlessCache", "elasticache:*User", "elasticache:*UserGroup", "elasticache:AddTagsToResource",
+    "elasticache:ListTagsForResource", "elasticache:RemoveTagsFromResource",
+)  # fmt: skip
+# A deployment makes templates of jobs; it starts none, and publishes nothing.
+_FLEETS = (
+    "iot:*JobTemplate", "iot:*RoleAlias", "iot:*ThingGroup", "iot:*ThingType", "iot:*TopicRule", "iot:CreatePolicy",
+    "iot:CreatePolicyVersion", "iot:DeletePolicy", "iot:DeletePolicyVersion", "iot:GetPolicy", "iot:GetPolicyVersion",
+    "iot:ListPolicyVersions", "iot:ListTagsForResource", "iot:ListTargetsForPolicy", "iot:SetDefaultPolicyVersion",
+    "iot:TagResource", "iot:UntagResource",
+)  # fmt: skip
+_RETRIEVAL_ANYWHERE = (
+    "bedrock:*ModelInvocationLoggingConfiguration", "bedrock:CreateGuardrail", "bedrock:CreateInferenceProfile",
+    "bedrock:CreateKnowledgeBase", "bedrock:CreateProvisionedModelThroughput", "bedrock:ListGuardrails",
+    "bedrock:ListKnowledgeBases",
+)  # fmt: skip
+# Neither a model is asked, nor a corpus, nor a guardrail.
+_BEDROCK = (
+    "bedrock:*DataSource", "bedrock:CreateGuardrailVersion", "bedrock:DeleteGuardrail", "bedrock:DeleteInferenceProfile",
+    "bedrock:DeleteKnowledgeBase", "bedrock:DeleteProvisionedModelThroughput", "bedrock:GetGuardrail",
+    "bedrock:GetInferenceProfile", "bedrock:GetKnowledgeBase", "bedrock:GetProvisionedModelThroughput",
+    "bedrock:ListDataSources", "bedrock:ListTagsForResource", "bedrock:TagResource", "bedrock:UntagResource",
+    "bedrock:UpdateGuardrail", "bedrock:UpdateKnowledgeBase", "bedrock:UpdateProvisionedModelThroughput",
+)  # fmt: skip
+# Of their ids nobody knows any beforehand.
+_BEDROCK_KINDS = (
+    "application-inference-profile", "guardrail", "inference-profile", "knowledge-base", "provisioned-model",
+)  # fmt: skip
+_VECTORS = (
+    "s3vectors:*Index", "s3vectors:*VectorBucket", "s3vectors:ListIndexes", "s3vectors:ListTagsForResource",
+    "s3vectors:TagResource", "s3vectors:UntagResource",
+)  # fmt: skip
+_APIS = tuple(
+    f"apigateway:{verb}" for verb in ("DELETE", "GET", "PATCH", "POST", "PUT", "TagResource", "UntagResource")
+)
+# Services that use a domain's key in the name of whoever makes something with it, for serving and retrieval.
+_THROUGH: Mapping[str, tuple[str, ...]] = {
+    "compute": ("lambda",), "data": ("bedrock", "elasticache", "s3vectors"), "models": ("bedrock",),
+}  # fmt: skip
 _KEYS = (
     "kms:CancelKeyDeletion", "kms:CreateAlias", "kms:DeleteAlias", "kms:DescribeKey", "kms:EnableKeyRotation",
     "kms:GetKeyPolicy", "kms:GetKeyRotationStatus", "kms:ListResourceTags", "kms:PutKeyPolicy", "kms:ReplicateKey",
@@ -141,19 +235,33 @@ _IDENTITIES = (
 # Services that a role of ours is passed to. Of the machines of node groups and compute environments it is not said whether EC2 or
 # the service counts as who gets their role.
 _PASSED_TO = (
-    "batch.amazonaws.com", "ec2.amazonaws.com", "ecr.amazonaws.com", "ecs-tasks.amazonaws.com", "eks.amazonaws.com",
-    "eks-nodegroup.amazonaws.com", "events.amazonaws.com", "lambda.amazonaws.com", "pods.eks.amazonaws.com", "s3.amazonaws.com",
-    "sagemaker.amazonaws.com", "scheduler.amazonaws.com", "states.amazonaws.com", "vpc-flow-logs.amazonaws.com",
+    "batch.amazonaws.com", "bedrock.amazonaws.com", "codedeploy.amazonaws.com", "credentials.iot.amazonaws.com",
+    "ec2.amazonaws.com", "ecr.amazonaws.com", "ecs.amazonaws.com", "ecs-tasks.amazonaws.com", "eks.amazonaws.com",
+    "eks-nodegroup.amazonaws.com", "events.amazonaws.com", "iot.amazonaws.com", "lambda.amazonaws.com",
+    "pods.eks.amazonaws.com", "s3.amazonaws.com", "sagemaker.amazonaws.com", "scheduler.amazonaws.com", "states.amazonaws.com",
+    "vpc-flow-logs.amazonaws.com",
 )  # fmt: skip
 # A link of FSx to a bucket has a role of its own, which gets its rights in the name of whoever makes the link; else FSx writes
 # itself into the bucket's policy ("Setting up", FSx for Lustre User Guide).
 _LINKS = "s3.data-source.lustre.fsx.amazonaws.com"
-# Services that make their own role with the first thing that is made of them. Not those of Auto Scaling, Spot and ECS: EKS and
-# Batch make them (AWSServiceRoleForAmazonEKSNodegroup, BatchServiceRolePolicy), and Karpenter its own.
+_CLOUD_CONTROL = (
+    "cloudformation:CancelResourceRequest", "cloudformation:CreateResource", "cloudformation:DeleteResource",
+    "cloudformation:DescribeType", "cloudformation:GetResource", "cloudformation:GetResourceRequestStatus",
+    "cloudformation:UpdateResource",
+)  # fmt: skip
+_HYPERPOD = (
+    "sagemaker:AddTags", "sagemaker:BatchAddClusterNodes", "sagemaker:BatchDeleteClusterNodes", "sagemaker:CreateCluster",
+    "sagemaker:DeleteCluster", "sagemaker:DeleteTags", "sagemaker:DescribeCluster", "sagemaker:ListTags",
+    "sagemaker:UpdateCluster", "sagemaker:UpdateClusterSoftware",
+)  # fmt: skip
+# Services that make their own role with the first thing that is made of them. Not those of Auto Scaling and Spot: EKS and Batch
+# make them (AWSServiceRoleForAmazonEKSNodegroup, BatchServiceRolePolicy), and Karpenter its own.
 _LINKED_ROLES = (
-    "access-analyzer.amazonaws.com", "batch.amazonaws.com", "eks-nodegroup.amazonaws.com", "eks.amazonaws.com",
-    "fsx.amazonaws.com", "inspector2.amazonaws.com", "pullthroughcache.ecr.amazonaws.com", "rds.amazonaws.com",
-    "replication.ecr.amazonaws.com", "sagemaker.amazonaws.com", "servicequotas.amazonaws.com", _LINKS,
+    "access-analyzer.amazonaws.com", "batch.amazonaws.com", "ecs.amazonaws.com", "ecs.application-autoscaling.amazonaws.com",
+    "eks-nodegroup.amazonaws.com", "eks.amazonaws.com", "elasticache.amazonaws.com", "elasticloadbalancing.amazonaws.com",
+    "fsx.amazonaws.com", "hyperpod.sagemaker.amazonaws.com", "inspector2.amazonaws.com", "pullthroughcache.ecr.amazonaws.com",
+    "rds.amazonaws.com", "replication.ecr.amazonaws.com", "sagemaker.amazonaws.com",
+    "sagemaker.application-autoscaling.amazonaws.com", "servicequotas.amazonaws.com", "wafv2.amazonaws.com", _LINKS,
 )  # fmt: skip
 
 
@@ -219,7 +327,7 @@ class Delivery(Component):
                 *self._attach(
                     "preview",
                     preview,
-                    {"limits": self._limits(), "settings": [iam.allow(_SETTINGS, ["*"])]},
+                    {"limits": self._limits(), "settings": self._settings()},
                     _READ_ONLY,
                 ),
             ),
@@ -233,6 +341,9 @@ class Delivery(Component):
                         "platform": self._platform(),
                         "training": self._training(),
                         "registry": self._registry(),
+                        "serving": self._serving(),
+                        "caches": self._caches_and_fleets(),
+                        "retrieval": self._retrieval(),
                         "identities": self._identities(),
                     },
                     (),
@@ -288,6 +399,13 @@ class Delivery(Component):
             iam.deny(["kms:Decrypt"], [key.id for key in self._args.keys.values()], sid="NoKeys"),
         ]
 
+    def _settings(self) -> list[iam.Statement]:
+        return [
+            iam.allow(_SETTINGS, ["*"], sid="Settings"),
+            # Those two policies show what belongs to an API, and not the API itself.
+            iam.allow(["apigateway:GET"], [f"arn:aws:apigateway:{self.scope.region}::/apis/*"], sid="Apis"),
+        ]
+
     def _platform(self) -> list[iam.Statement]:
         args, scope = self._args, self.scope
         at, mine = f"{scope.region}:{scope.account}", scope.names.of("*")
@@ -315,7 +433,7 @@ class Delivery(Component):
                 [f"arn:aws:sqs:{at}:{mine}"],
                 sid="Queues",
             ),
-            iam.allow(["lambda:*"], [f"arn:aws:lambda:{at}:function:{mine}"], sid="Functions"),
+            iam.allow(_FUNCTIONS, [f"arn:aws:lambda:{at}:function:{mine}"], sid="Functions"),
             iam.allow(
                 _LOG_GROUPS,
                 [
@@ -323,6 +441,10 @@ class Delivery(Component):
                     f"arn:aws:logs:{at}:log-group:/aws/*/{mine}",
                     # Names that SageMaker has for all of an account.
                     f"arn:aws:logs:{at}:log-group:/aws/sagemaker/*",
+                    f"arn:aws:logs:{at}:log-group:/ecs/{mine}",
+                    # WAF takes no group that is called otherwise; IoT has one for all of an account.
+                    f"arn:aws:logs:{at}:log-group:aws-waf-logs-{self._cut('balancer')}",
+                    f"arn:aws:logs:{at}:log-group:AWSIotLogsV2:*",
                 ],
                 sid="LogGroups",
             ),
@@ -405,6 +527,14 @@ class Delivery(Component):
                 ],
                 sid="Studio",
             ),
+            # HyperPod is made through Cloud Control, which takes no name, and asks for the rest in the caller's name.
+            iam.allow(_CLOUD_CONTROL, ["*"], sid="CloudControl"),
+            iam.allow(_HYPERPOD, [f"{sagemaker}:{kind}/*" for kind in ("cluster", "training-plan")], sid="HyperPod"),
+            iam.allow(
+                ["s3:DeleteObject", "s3:GetObject*", "s3:PutObject*"],
+                [f"arn:aws:s3:::{scope.names.of('hyperpod-scripts', 'bucket')}/*"],
+                sid="ScriptsOfMachines",
+            ),
             iam.allow(
                 ["scheduler:*Resource", "scheduler:*Schedule", "scheduler:*ScheduleGroup"],
                 [f"arn:aws:scheduler:{at}:schedule-group/{mine}", f"arn:aws:scheduler:{at}:schedule/{mine}/{mine}"],
@@ -418,7 +548,7 @@ class Delivery(Component):
                 ["kms:Decrypt", "kms:GenerateDataKey*"],
                 keys,
                 sid="KeysThroughServices",
-                when=iam.via(scope.region, "elasticfilesystem", "fsx", "rds", "sagemaker", "scheduler"),
+                when=iam.via(scope.region, "elasticfilesystem", "fsx", "rds", "s3", "sagemaker", "scheduler"),
             ),
         ]
 
@@ -451,6 +581,13 @@ class Delivery(Component):
                 [f"{sagemaker}:model-package-group/{mine}"],
                 sid="Models",
             ),
+            # Charts that lie in copies of public registries are pulled by whoever deploys.
+            iam.allow(["ecr:GetAuthorizationToken"], ["*"], sid="SignIn"),
+            iam.allow(
+                ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
+                [f"arn:aws:ecr:{at}:repository/copies/*/charts/*"],
+                sid="ChartsInCopies",
+            ),
             iam.allow(_STATE_MACHINES, [f"arn:aws:states:{at}:stateMachine:{mine}"], sid="StateMachines"),
             iam.allow(_EVENT_RULES, [f"arn:aws:events:{at}:rule/{mine}"], sid="Rules"),
             # A service keeps a grant on the key of what it makes: repositories, the cluster's secrets, disks, file systems.
@@ -458,6 +595,127 @@ class Delivery(Component):
                 ["kms:CreateGrant"], keys, sid="GrantsToServices", when={"Bool": {"kms:GrantIsForAWSResource": "true"}}
             ),
             iam.allow(["kms:RetireGrant"], keys, sid="GrantsEnd"),
+        ]
+
+    def _cut(self, kind: str) -> str:
+        """What names of a kind begin with that are short, and therefore cut where they are too long."""
+        return f"{self.scope.names.full('')[: LIMITS[kind] - 7]}*"
+
+    def _serving(self) -> list[iam.Statement]:
+        scope = self.scope
+        at, mine, balancer = f"{scope.region}:{scope.account}", scope.names.of("*"), self._cut("balancer")
+        functions, mappings = f"arn:aws:lambda:{at}:function:{mine}", f"arn:aws:lambda:{at}:event-source-mapping:*"
+        balancers = f"arn:aws:elasticloadbalancing:{at}"
+        return [
+            iam.allow(_SERVING_ANYWHERE, ["*"], sid="WhatHasNoNameYet"),
+            iam.allow(
+                _ENDPOINTS,
+                [f"arn:aws:sagemaker:{at}:{kind}/{mine}" for kind in ("endpoint", "endpoint-config", "model")],
+                sid="Endpoints",
+            ),
+            iam.allow(
+                _BALANCERS,
+                [
+                    *(f"{balancers}:{kind}/app/{balancer}" for kind in ("listener", "listener-rule", "loadbalancer")),
+                    f"{balancers}:targetgroup/{balancer}",
+                ],
+                sid="LoadBalancers",
+            ),
+            iam.allow(
+                _FIREWALLS,
+                [
+                    f"arn:aws:wafv2:{at}:regional/webacl/{balancer}",
+                    f"arn:aws:wafv2:{at}:regional/managedruleset/*",
+                    f"{balancers}:loadbalancer/app/{balancer}",
+                ],
+                sid="Firewalls",
+            ),
+            iam.allow(_CERTIFICATES, [f"arn:aws:acm:{at}:certificate/*"], sid="Certificates"),
+            iam.allow(
+                ["route53:GetHostedZone", "route53:ListResourceRecordSets", "route53:ListTagsForResource"],
+                ["arn:aws:route53:::hostedzone/*"],
+                sid="Zones",
+            ),
+            # Where a load balancer is, and what shows that a domain is ours; neither mail nor delegations.
+            iam.allow(
+                ["route53:ChangeResourceRecordSets"],
+                ["arn:aws:route53:::hostedzone/*"],
+                sid="Records",
+                when={
+                    "ForAllValues:StringEquals": {"route53:ChangeResourceRecordSetsRecordTypes": ["A", "AAAA", "CNAME"]}
+                },
+            ),
+            iam.allow(
+                _RELEASES,
+                [
+                    f"arn:aws:codedeploy:{at}:{kind}:{mine}"
+                    for kind in ("application", "deploymentconfig", "deploymentgroup")
+                ],
+                sid="Releases",
+            ),
+            iam.allow(
+                _CONTAINERS,
+                [
+                    f"arn:aws:ecs:{at}:{kind}/{mine}"
+                    for kind in ("cluster", "service", "service-deployment", "service-revision", "task-definition")
+                ],
+                sid="Containers",
+            ),
+            iam.allow(
+                ["lambda:*EventSourceMapping"],
+                ["*"],
+                sid="Mappings",
+                when={"ArnLike": {"lambda:FunctionArn": functions}},
+            ),
+            iam.allow(["lambda:ListTags", "lambda:TagResource", "lambda:UntagResource"], [mappings], sid="TheirTags"),
+            # The program calls the function that starts a release, once a version.
+            iam.allow(["lambda:InvokeFunction"], [f"{functions}-starter"], sid="StartsReleases"),
+        ]
+
+    def _caches_and_fleets(self) -> list[iam.Statement]:
+        scope = self.scope
+        at, mine, cache = f"{scope.region}:{scope.account}", scope.names.of("*"), self._cut("cache")
+        fleets = ("jobtemplate", "policy", "rolealias", "thinggroup", "thingtype")
+        return [
+            iam.allow(
+                _CACHES,
+                [f"arn:aws:elasticache:{at}:{kind}:{cache}" for kind in ("serverlesscache", "user", "usergroup")],
+                sid="Caches",
+            ),
+            iam.allow(
+                _FLEETS,
+                [
+                    *(f"arn:aws:iot:{at}:{kind}/{mine}" for kind in fleets),
+                    # Rules have no hyphens.
+                    f"arn:aws:iot:{at}:rule/{mine.replace('-', '_')}",
+                ],
+                sid="Fleets",
+            ),
+        ]
+
+    def _retrieval(self) -> list[iam.Statement]:
+        args, scope = self._args, self.scope
+        at = f"{scope.region}:{scope.account}"
+        apis = f"arn:aws:apigateway:{scope.region}::"
+        return [
+            iam.allow(_RETRIEVAL_ANYWHERE, ["*"], sid="WhatHasNoNameYet"),
+            iam.allow(_BEDROCK, [f"arn:aws:bedrock:{at}:{kind}/*" for kind in _BEDROCK_KINDS], sid="Bedrock"),
+            iam.allow(
+                _VECTORS,
+                [f"arn:aws:s3vectors:{at}:bucket/{scope.names.of('*', 'vectors')}"],
+                sid="Vectors",
+            ),
+            iam.allow(_APIS, [f"{apis}/apis", f"{apis}/apis/*", f"{apis}/tags/*"], sid="Apis"),
+            *(
+                iam.allow(
+                    ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey*"],
+                    [args.keys[domain].id],
+                    sid=f"KeyOf{domain.capitalize()}",
+                    when=iam.via(scope.region, *services),
+                )
+                for domain, services in _THROUGH.items()
+                if domain in args.keys
+            ),
         ]
 
     def _identities(self) -> list[iam.Statement]:

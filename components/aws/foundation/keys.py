@@ -8,7 +8,7 @@ import pulumi_aws as aws
 
 from components import contracts
 from components.contracts import Domain
-from components.core import iam
+from components.core import containers, iam
 from components.scope import Component, Scope
 
 _USE = ("kms:Decrypt", "kms:GenerateDataKey*")
@@ -40,6 +40,15 @@ def _account(account: str, region: str) -> iam.Condition:  # noqa: ARG001 - the 
 # to an encrypted queue.
 _PUBLISHERS = ("cloudwatch", "events", "budgets", "costalerts", "sns")
 _SERVICES: Mapping[Domain, Sequence[_Service]] = {
+    # It refuses an index under a key that it cannot read by ("Data protection and encryption in S3 Vectors").
+    "data": (
+        _Service(
+            "S3Vectors",
+            "indexing.s3vectors.amazonaws.com",
+            ("kms:Decrypt",),
+            lambda account, region: iam.source(account, f"arn:aws:s3vectors:{region}:{account}:bucket/*"),
+        ),
+    ),
     "logs": (
         _Service(
             "CloudWatchLogs",
@@ -48,6 +57,13 @@ _SERVICES: Mapping[Domain, Sequence[_Service]] = {
             _log_groups,
         ),
         *(_Service(name.capitalize(), f"{name}.amazonaws.com", _USE, _account) for name in _PUBLISHERS),
+        # Prompts and answers ("Monitor model invocation", set up an S3 destination).
+        _Service(
+            "Bedrock",
+            "bedrock.amazonaws.com",
+            ("kms:GenerateDataKey",),
+            lambda account, region: iam.source(account, f"arn:aws:bedrock:{region}:{account}:*"),
+        ),
     ),
 }
 
@@ -115,6 +131,9 @@ class Keys(Component):
     def _policy(self, domain: Domain) -> iam.Document:
         scope = self.scope
         made = policy(scope.account, scope.region, domain)
+        if domain == "compute":
+            # Disks of containers, wherever there may be any: clusters of ours, by name.
+            made["Statement"] += containers.uses_key(scope.account, scope.names.of("*", "cluster"))
         accounts = self._args.readers.get(domain)
         if accounts:
             buckets = f"arn:aws:s3:::{scope.names.of('*', 'bucket')}"

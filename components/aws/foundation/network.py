@@ -9,7 +9,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components import contracts
-from components.aws.foundation.workload import Workload, WorkloadArgs
+from components.aws.blocks.workload import Workload, WorkloadArgs
 from components.core import eks, iam
 from components.core.addresses import AwsPlan, aws_plan
 from components.scope import Component, Scope, after
@@ -20,7 +20,7 @@ ANYWHERE = "0.0.0.0/0"
 # no other way out, all that this platform's workloads call; else only what should never leave the network.
 _ALWAYS = ("secretsmanager",)
 _CLOSED = ("kms", "logs", "monitoring", "sns", "sqs", "sts", "xray")
-Feature = Literal["cluster", "batch", "notebooks"]
+Feature = Literal["cluster", "batch", "notebooks", "serving", "retrieval"]
 _FEATURES: Mapping[Feature, tuple[str, ...]] = {
     # Machines, their images, Pod Identity, Karpenter (isolatedVPC: its images by ssm), the drivers of disks, the agent of
     # CloudWatch ("Private cluster requirements"). Nothing in the cluster calls autoscaling, elasticloadbalancing or fsx.
@@ -29,6 +29,10 @@ _FEATURES: Mapping[Feature, tuple[str, ...]] = {
     "batch": ("ec2", "ecr.api", "ecr.dkr", "ecs", "ecs-agent", "ecs-telemetry"),
     # "Connect Studio in a VPC to external resources".
     "notebooks": ("sagemaker.api", "sagemaker.runtime"),
+    # Tasks of Fargate pull their images from the network ("Amazon ECS interface VPC endpoints"), and functions call endpoints.
+    "serving": ("ecr.api", "ecr.dkr", "sagemaker.runtime"),
+    # S3 Vectors is called by Bedrock alone.
+    "retrieval": ("bedrock-agent", "bedrock-agent-runtime", "bedrock-runtime"),
 }
 
 
@@ -43,6 +47,8 @@ class NetworkArgs:
     egress: Literal["open", "deny"]
     allow: Sequence[IPv4Network] = ()
     """With `egress="deny"`: ranges that workloads may reach all the same, on port 443."""
+    public: bool = False
+    """Whether something stands towards the internet: then public subnets are there without NAT as well."""
     features: Collection[Feature] = ("cluster", "batch", "notebooks")
     """What is in the network: for it the default list has what it calls. An endpoint costs, a missing one stops machines."""
     endpoints: Sequence[str] | None = None
@@ -56,11 +62,11 @@ class NetworkArgs:
 class Network(Component):
     """A VPC in which nothing has a public address but its NAT gateways.
 
-    Each zone has a private subnet for workloads and one for data stores and, where there is NAT, a public one that holds the
-    NAT gateway and, later, load balancers. Data stores reach the network itself and nothing else. Workloads go out through
-    NAT; with `egress="deny"` only to the ranges in `allow`, and only those have a route: no security group can undo that.
-    S3 and DynamoDB are reached by gateway endpoints, other services of AWS by the interface endpoints in `endpoints`, and
-    both let nobody through but the account's (the organization's) own principals.
+    Each zone has a private subnet for workloads and one for data stores and, where there is NAT or it is `public`, one for NAT
+    gateways and load balancers. Data stores reach the network itself and nothing else. Workloads go out through NAT; with
+    `egress="deny"` only to the ranges in `allow`, and only those have a route: no security group can undo that. S3 and DynamoDB
+    are reached by gateway endpoints, other services of AWS by the interface endpoints in `endpoints`, and both let nobody
+    through but the account's (the organization's) own principals.
 
     Owns the VPC, subnets, routes, gateways, endpoints, network ACLs and the flow logs with their role. Never owns the
     security group of a workload; each workload brings its own.
@@ -97,7 +103,8 @@ class Network(Component):
             opts=self.options(),
         )
         self._lock_defaults()
-        nats = self._nat_gateways()
+        public = self._public_subnets()
+        nats = self._nat_gateways(public)
         private, private_tables = self._workload_subnets(nats)
         data, data_table = self._data_subnets()
         gateways = self._gateway_endpoints([*private_tables, data_table])
@@ -113,6 +120,7 @@ class Network(Component):
             prefix_lists={service: endpoint.prefix_list_id for service, endpoint in gateways.items()}
             if args.egress == "deny"
             else {},
+            public_subnets=[after(subnet.id, *rest, *recorded) for subnet, *rest in public] if args.public else [],
         )
         self.finish(self.outputs)
 
@@ -137,13 +145,14 @@ class Network(Component):
             opts=self.options(),
         )
 
-    def _nat_gateways(self) -> list[aws.ec2.NatGateway]:
-        """The NAT gateways in order of the zones, with the public side that they need; none where there is no NAT.
+    def _public_subnets(self) -> list[list[Any]]:
+        """For each zone its public subnet and whatever makes it one; none where nothing has a public address.
 
-        The public subnets keep the VPC's own network ACL: NAT answers come back to any high port, and nothing there listens.
+        They keep the VPC's own network ACL: NAT answers come back to any high port, and nothing listens there but a load
+        balancer.
         """
         args, name = self._args, self.name
-        if args.nat == "none":
+        if args.nat == "none" and not args.public:
             return []
         gateway = aws.ec2.InternetGateway(
             f"{name}-internet-gateway", vpc_id=self._vpc.id, tags=self._tags("internet"), opts=self.options()
@@ -158,12 +167,18 @@ class Network(Component):
             gateway_id=gateway.id,
             opts=self.options(),
         )
-        nats: list[aws.ec2.NatGateway] = []
+        found: list[list[Any]] = []
         for zone, cidr in zip(args.zones, self._plan.public, strict=True):
             subnet = self._subnet("public", zone, cidr, {"kubernetes.io/role/elb": "1"})
-            routed = self._associate("public", zone, subnet, table)
-            if nats and args.nat == "single":
-                continue
+            found.append([subnet, out, self._associate("public", zone, subnet, table), gateway])
+        return found
+
+    def _nat_gateways(self, public: Sequence[Sequence[Any]]) -> list[aws.ec2.NatGateway]:
+        """The NAT gateways in order of the zones; none where there is no NAT."""
+        args, name = self._args, self.name
+        wanted = {"none": 0, "single": 1, "per_zone": len(public)}[args.nat]
+        nats: list[aws.ec2.NatGateway] = []
+        for zone, (subnet, out, routed, gateway) in list(zip(args.zones, public, strict=bool(public)))[:wanted]:
             address = aws.ec2.Eip(
                 f"{name}-nat-address-{zone}",
                 domain="vpc",

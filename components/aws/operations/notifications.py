@@ -1,7 +1,7 @@
 """Where everything alarms to."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pulumi
 import pulumi_aws as aws
@@ -22,6 +22,7 @@ _OWNER = (
     "sns:AddPermission", "sns:DeleteTopic", "sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic", "sns:Publish",
     "sns:RemovePermission", "sns:SetTopicAttributes", "sns:Subscribe",
 )  # fmt: skip
+_TEAM = _PUBLISHERS["warning"]
 _FORTNIGHT = 14 * 24 * 3600
 """The longest that a queue keeps a message, in seconds."""
 
@@ -33,6 +34,8 @@ class NotificationsArgs:
     critical: Sequence[str]
     """E-mail addresses."""
     warning: Sequence[str]
+    teams: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    """The same by team, for what a team owns."""
     webhook: pulumi.Output[str] | None = None
     """HTTPS address of a paging service, a secret; critical alarms go there too."""
     key: contracts.Key
@@ -40,7 +43,7 @@ class NotificationsArgs:
 
 
 class Notifications(Component):
-    """Three encrypted topics: critical (act now), warning (in working hours), cost.
+    """Three encrypted topics: critical (act now), warning (in working hours), cost; and one a team, for what the team owns.
 
     Owns the topics, who may publish, the subscriptions and, where there is a webhook, the queue of what it did not take,
     with an alarm on that. Never owns an alarm of something else.
@@ -68,6 +71,7 @@ class Notifications(Component):
             critical=[topics["critical"]],
             warning=[topics["warning"]],
             cost=[topics["cost"]],
+            teams={team: [self._topic(f"team-{team}", emails)] for team, emails in args.teams.items()},
             cost_topic=topics["cost"],
         )
         self.finish(self.outputs)
@@ -108,7 +112,7 @@ class Notifications(Component):
                 principals={"Service": f"{service}.amazonaws.com"},
                 when=iam.source(account, source.format(region=region, account=account) if source else None),
             )
-            for service, source in _PUBLISHERS[topic]
+            for service, source in _PUBLISHERS.get(topic, _TEAM)
         )
         return iam.document(
             iam.allow(_OWNER, [arn], sid="Owner", principals={"AWS": f"arn:aws:iam::{account}:root"}),

@@ -8,7 +8,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components import contracts
-from components.aws.foundation.workload import Workload, WorkloadArgs
+from components.aws.blocks.workload import Workload, WorkloadArgs
 from components.contracts import Text
 from components.core import iam
 from components.scope import Component, Scope, after
@@ -163,7 +163,21 @@ class Images(Component):
             {"StringNotEquals": {"aws:PrincipalAccount": [account, *readers]}},
         )
         # A repository's policy knows no resource: it is the repository.
-        statements = [iam.deny(["ecr:*"], sid="OnlyInsiders", principals="*", when=others)]
+        statements = [
+            iam.deny(["ecr:*"], sid="OnlyInsiders", principals="*", when=others),
+            # Lambda reads an image in its own name, and writes itself into the policy where that does not let it ("Create a
+            # Lambda function using a container image").
+            iam.allow(
+                ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
+                sid="LambdaPulls",
+                principals={"Service": "lambda.amazonaws.com"},
+                when={
+                    "ArnLike": {
+                        "aws:SourceArn": f"arn:aws:lambda:{self.scope.region}:{account}:function:{self.scope.names.of('*')}"
+                    }
+                },
+            ),
+        ]
         if readers:
             principals = {"AWS": [f"arn:aws:iam::{reader}:root" for reader in readers]}
             statements.append(iam.allow(_PULL, sid="ReadersPull", principals=principals))

@@ -8,7 +8,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components import contracts
-from components.aws.foundation.workload import Workload, WorkloadArgs
+from components.aws.blocks.workload import Workload, WorkloadArgs
 from components.contracts import Text
 from components.core import iam
 from components.core.naming import Names
@@ -21,6 +21,7 @@ _STATES = (APPROVED, "Rejected", "PendingManualApproval")
 # Service Authorization Reference, "Actions, resources, and condition keys for Amazon SageMaker": of these only the actions that
 # create and update a package know the condition key sagemaker:ModelApprovalStatus.
 _LOOK = ("sagemaker:DescribeModelPackage", "sagemaker:DescribeModelPackageGroup", "sagemaker:ListModelPackages")
+_PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 _STATUS = "sagemaker:ModelApprovalStatus"
 # The most objects that a package may have: what one call lists must fit into the 256 KiB that a state hands on ("Step Functions
 # service quotas"), at some 300 bytes each.
@@ -71,8 +72,8 @@ class Models(Component):
     approved, since reading a package knows no condition on its status; S3 can, by an object's tag. The tag of a new
     version of an object is never that of the old one, so what is overwritten is not approved any more. Never owns
     packages, the bucket or the key. Training brings `publish` into its own identity: it registers versions and approves none.
-    An identity that deploys a model of the source's environment brings `read`. Who approved what is in CloudTrail,
-    UpdateModelPackage.
+    An identity that deploys a model of the source's environment brings `read`, one that runs it `reading`. Who approved
+    what is in CloudTrail, UpdateModelPackage.
 
     A package's objects are one archive or all that lies under one prefix that ends in a slash, at most 500.
 
@@ -97,17 +98,14 @@ class Models(Component):
         """Make the groups and the grants."""
         super().__init__(name, scope, parent)
         self._args = args
-        self._mine = mine = _Place(names=scope.names, account=scope.account, region=scope.region, zone=args.zone)
+        self._mine = mine = _there(scope, None, args.zone)
         groups = {model: self._group(model) for model in args.models}
         approvals = [self._approver(persona, role) for persona, role in args.approvers.items()] if groups else []
         if groups:
             self._tell()
         if groups and args.readers:
             approvals.append(self._mark())
-        there = mine
-        if args.source:
-            names = Names(scope.names.prefix, args.source.environment)
-            there = _Place(names=names, account=args.source.account, region=scope.region, zone=args.zone)
+        there = _there(scope, args.source, args.zone)
         self.publish = mine.publish() if groups else []
         self.read = there.read() if groups else []
         self.outputs = contracts.Models(
@@ -306,6 +304,23 @@ class _Place:
             iam.allow(_LOOK, targets),
         ]
 
+    def reading(self, model: str) -> list[iam.Statement]:
+        """Look at versions of one model, load them, and pull the image that each names, which is one of that environment's."""
+        bucket = f"arn:aws:s3:::{self.names.of(self.zone, 'bucket')}"
+        at = f"{self.region}:{self.account}"
+        return [
+            iam.allow(["sagemaker:DescribeModelPackage"], [self.package(model)]),
+            iam.allow(["s3:ListBucket"], [bucket], when={"StringLike": {"s3:prefix": [f"{model}/*"]}}),
+            iam.allow(["s3:GetObject"], [f"{bucket}/{model}/*"]),
+            iam.allow(["kms:Decrypt"], [f"arn:aws:kms:{at}:key/*"], when=self._opened(bucket)),
+            iam.allow(_PULL, [f"arn:aws:ecr:{at}:repository/{self.names.full('')}*"]),
+        ]
+
+    def _opened(self, bucket: str) -> iam.Condition:
+        """Objects of a bucket alone. Which of the account's keys it is, only that account knows; its policy decides."""
+        inside: iam.Condition = {"StringLike": {"kms:EncryptionContext:aws:s3:arn": [bucket, f"{bucket}/*"]}}
+        return iam.both(iam.via(self.region, "s3"), inside)
+
     def read(self) -> list[iam.Statement]:
         """Look at versions and load what is approved."""
         bucket = f"arn:aws:s3:::{self.names.of(self.zone, 'bucket')}"
@@ -314,16 +329,23 @@ class _Place:
             iam.allow(["sagemaker:CreateModel"], [self.package("*")]),
             iam.allow(["s3:ListBucket"], [bucket]),
             iam.allow(["s3:GetObject"], [f"{bucket}/*"]),
-            # Which of the account's keys it is, only that account knows; its policy decides.
-            iam.allow(
-                ["kms:Decrypt"],
-                [f"arn:aws:kms:{self.region}:{self.account}:key/*"],
-                when=iam.both(
-                    iam.via(self.region, "s3"),
-                    {"StringLike": {"kms:EncryptionContext:aws:s3:arn": [bucket, f"{bucket}/*"]}},
-                ),
-            ),
+            iam.allow(["kms:Decrypt"], [f"arn:aws:kms:{self.region}:{self.account}:key/*"], when=self._opened(bucket)),
         ]
+
+
+def _there(scope: Scope, source: Source | None, zone: str) -> _Place:
+    """Where an environment reads models: with itself, or with its source."""
+    names = Names(scope.names.prefix, source.environment) if source else scope.names
+    return _Place(names=names, account=source.account if source else scope.account, region=scope.region, zone=zone)
+
+
+def reading(scope: Scope, source: Source | None, zone: str, model: str) -> list[iam.Statement]:
+    """What an identity needs that runs one model, of the `source` where there is one, and nothing else.
+
+    `zone` holds the packages of all models; those of one lie below its name there, as training pipelines put them. Of every
+    version: a release may be taken back, and what answered before starts a machine once more.
+    """
+    return _there(scope, source, zone).reading(model)
 
 
 def shared(bucket: str, marker: str, readers: Sequence[str]) -> list[iam.Statement]:

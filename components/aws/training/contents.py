@@ -1,17 +1,21 @@
 """Training: the table of contents. What is built, in which order, and what each part hands to the next."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
 
 from components import contracts, plan
+from components.aws.blocks.alarms import Alarms, AlarmsArgs
 from components.aws.data.file_systems import FileSystem, FileSystems, FileSystemsArgs
+from components.aws.data.storage import AccessLogs, Storage, StorageArgs
 from components.aws.foundation.autoscaler import Autoscaler, AutoscalerArgs
 from components.aws.foundation.cluster import Cluster, ClusterArgs
-from components.aws.operations.alarms import Alarms, AlarmsArgs
 from components.aws.operations.dashboard import Dashboard, DashboardArgs
+from components.aws.serving.pod import Guard as PodGuard
+from components.aws.serving.pod import Place, Pod, PodArgs
 from components.aws.training.database import Database, DatabaseArgs
+from components.aws.training.hyperpod import HyperPod, HyperPodArgs
 from components.aws.training.pipelines import Pipelines, PipelinesArgs
 from components.aws.training.pipelines import Zone as PipelineZone
 from components.aws.training.pools import Pools, PoolsArgs
@@ -22,16 +26,19 @@ from components.aws.training.verifier import Verifier, VerifierArgs
 from components.aws.training.workbench import User, Workbench, WorkbenchArgs
 from components.aws.training.workbench import Zone as WorkbenchZone
 from components.core.cloudwatch import Watched, training_alarms
-from components.kubernetes.contracts import Verification
+from components.kubernetes.contracts import Artifact, Guard, Served, Verification, loaded, pod
 from components.kubernetes.environment import InClusterArgs
 from components.kubernetes.environment import build as build_in_cluster
 from components.kubernetes.training.tracking import ACCOUNT as TRACKING_ACCOUNT
 from components.kubernetes.training.tracking import SPACE as TRACKING_SPACE
 from components.scope import Scope
-from components.spec.capacity import Capacity
+from components.spec.capacity import Capacity, PoolPlan
+from components.spec.endpoints import answering, where
 from components.spec.environment import Environment
 from components.spec.foundation import Aws
+from components.spec.models import Container, Weights
 from components.spec.quotas import quotas, system_machine
+from components.spec.serving import Batch, Llm, RealTime
 
 
 def build(
@@ -39,6 +46,7 @@ def build(
     place: Aws,
     base: contracts.Foundation,
     registry: contracts.Registry,
+    guardrails: contracts.Guardrails,
     *,
     scope: Scope,
     parent: pulumi.Resource,
@@ -96,6 +104,7 @@ def build(
         parent=parent,
     ).outputs
     own_tracking: contracts.Tracking | None = None
+    served: Mapping[str, contracts.Endpoint] = {}
     if cluster:
         autoscaler = Autoscaler(
             "autoscaler",
@@ -125,8 +134,11 @@ def build(
             scope=scope,
             parent=parent,
         ).outputs
+        healed = {name: pool for name, pool in plans.items() if pool.resilience == "hyperpod"}
+        if healed:
+            _hyperpod(environment, base, zones, healed, pools, cluster, scope, parent)
         verification = _verification(environment, base, registry, cluster, scope, parent)
-        own_tracking = build_in_cluster(
+        inside = build_in_cluster(
             InClusterArgs(
                 cluster=cluster,
                 pools=pools,
@@ -146,10 +158,12 @@ def build(
                 },
                 verification=verification,
                 experiments=_experiments(environment, base, registry, cluster, scope, parent),
+                endpoints=_served(environment, base, registry, guardrails, cluster, scope, parent),
             ),
             scope=scope,
             parent=parent,
-        ).tracking
+        )
+        own_tracking, served = inside.tracking, inside.endpoints
     tracking = _tracking(environment, base, scope, parent)
     record = tracking.record if tracking else []
     watched = Watched(
@@ -186,6 +200,7 @@ def build(
             scope=scope,
             parent=parent,
         ).outputs,
+        served=served,
     )
 
 
@@ -226,6 +241,34 @@ def _cluster(
     ).outputs
 
 
+def _hyperpod(
+    environment: Environment,
+    base: contracts.Foundation,
+    zones: Sequence[str],
+    plans: Mapping[str, PoolPlan],
+    pools: contracts.Pools,
+    cluster: contracts.Cluster,
+    scope: Scope,
+    parent: pulumi.Resource,
+) -> None:
+    """Machines that heal themselves, with a bucket that nobody but who deploys writes to."""
+    key, logs = base.keys.domains["models"], base.storage[environment.data.access_log_zone]
+    bucket = StorageArgs(key=key, access_logs=AccessLogs(here=logs.name, replica=None), boundary=base.boundary)
+    args = HyperPodArgs(
+        pools=plans,
+        flavors=pools.flavors,
+        cluster=cluster,
+        network=base.network,
+        zones=zones,
+        key=base.keys.domains["compute"],
+        scripts=Storage("hyperpod-scripts", bucket, scope=scope, parent=parent).outputs,
+        scripts_key=key,
+        boundary=base.boundary,
+        tags=plan.team_tags(environment, next(iter(plans.values())).team),
+    )
+    HyperPod("hyperpod", args, scope=scope, parent=parent)
+
+
 def _verification(
     environment: Environment,
     base: contracts.Foundation,
@@ -242,7 +285,70 @@ def _verification(
         signer=registry.images.signer,
         identity=Verifier("verifier", args, scope=scope, parent=parent).outputs.id,
         enforced=registry.images.signatures == "enforce",
+        revocation=environment.network.egress == "open"
+        or "data-signer" in (environment.network.private_services or ()),
     )
+
+
+def _served(
+    environment: Environment,
+    base: contracts.Foundation,
+    registry: contracts.Registry,
+    guardrails: contracts.Guardrails,
+    cluster: contracts.Cluster,
+    scope: Scope,
+    parent: pulumi.Resource,
+) -> dict[str, Served]:
+    """What answers in the cluster, by name, with what the cloud has made for each."""
+
+    def place(zone: str, path: str) -> Place:
+        return Place(**_zone(environment, base, zone), path=path)
+
+    def uri(place: Place) -> contracts.Text:
+        return pulumi.Output.concat(place.bucket.uri, "/", place.path)
+
+    found: dict[str, Served] = {}
+    for name, spec in answering(environment, "aws").items():
+        if where(spec) != "kubernetes":
+            continue
+        assert isinstance(spec, RealTime | Llm | Batch)  # noqa: S101  components/spec/endpoints.py, `where`
+        assert isinstance(spec.model, Container | Weights)  # noqa: S101  components/spec/checks_serving.py
+        part, reads = loaded(spec.model), dict[str, Place]()
+        if part:
+            reads["model"] = place(part.zone, part.path)
+        if isinstance(spec, Batch):
+            reads["input"] = place(spec.input.zone, spec.input.prefix)
+        writes = place(spec.zone, f"batch/{name}/") if isinstance(spec, Batch) else None
+        guardrail = spec.guardrail if isinstance(spec, Llm) else None
+        args = PodArgs(
+            cluster=cluster,
+            pod=pod(name, spec),
+            reads=reads,
+            writes=writes,
+            guard=PodGuard(
+                id=guardrails.ids[guardrail],
+                key=base.keys.domains["models"],
+                days=environment.retrieval.prompt_days,
+            )
+            if guardrail
+            else None,
+            logs_key=base.keys.domains["logs"],
+            boundary=base.boundary,
+            tags={**plan.team_tags(environment, spec.team), "endpoint": name},
+        )
+        identity = Pod(name, args, scope=scope, parent=parent).outputs
+        found[name] = Served(
+            spec=spec,
+            image=plan.image(spec.model.image, "aws", registry.images.repositories),
+            identity=identity.id,
+            model=Artifact(uri=uri(reads["model"]), sha256=part.sha256) if part else None,
+            guard=Guard(guardrail=guardrails.ids[guardrail], version=guardrails.versions[guardrail], log=identity.log)
+            if guardrail
+            else None,
+            source=uri(reads["input"]) if "input" in reads else None,
+            target=uri(writes) if writes else None,
+        )
+    return found
 
 
 def _deployers(place: Aws, base: contracts.Foundation, scope: Scope) -> dict[str, contracts.Text]:

@@ -8,8 +8,8 @@ import pulumi
 import pulumi_aws as aws
 
 from components import contracts
-from components.aws.foundation.security_group import SecurityGroup, SecurityGroupArgs
-from components.aws.foundation.workload import Workload, WorkloadArgs
+from components.aws.blocks.security_group import SecurityGroup, SecurityGroupArgs
+from components.aws.blocks.workload import Workload, WorkloadArgs
 from components.contracts import Text
 from components.core import iam
 from components.core.cron import eventbridge

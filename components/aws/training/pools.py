@@ -31,7 +31,7 @@ class PoolsArgs:
     """Which pools there are, and what they stand on."""
 
     pools: Mapping[str, PoolPlan]
-    """Those whose work the cluster places."""
+    """Those whose work the cluster places; the machines of some HyperPod makes."""
     version: str
     """Kubernetes version."""
     cluster: contracts.Cluster
@@ -84,10 +84,11 @@ class Pools(Component):
         self._args = args
         self._subnets = dict(zip(args.zones, args.network.workload_subnets, strict=True))
         self._security_groups = [args.cluster.security_group] if args.cluster.security_group is not None else []
-        started = [plan for plan in args.pools.values() if managed(plan) is False]
+        own = [plan for plan in args.pools.values() if plan.resilience == "none"]
+        started = [plan for plan in own if not managed(plan)]
         profile = self._profile() if started else None
         made: list[pulumi.Resource] = []
-        for plan in args.pools.values():
+        for plan in own:
             placement = self._placement(plan) if plan.fast else None
             if profile is not None and not managed(plan):
                 made.append(self._karpenter(plan, profile, placement))
@@ -287,7 +288,6 @@ class Pools(Component):
 
     def _schedule(self, label: str, choice: Choice, group: aws.eks.NodeGroup) -> None:
         """Start and end of a block; what lies in the past is left out, for EC2 takes no action that is due already."""
-        name = group.resources.apply(lambda found: str((found[0].autoscaling_groups or [])[0].name))
         times: list[tuple[str, datetime | None, int]] = [
             ("start", choice.starts, choice.max),
             ("end", choice.ends - _CLEARED if choice.ends else None, 0),
@@ -296,7 +296,7 @@ class Pools(Component):
             if time is not None and time.date() > self.scope.today:
                 aws.autoscaling.Schedule(
                     f"{label}-{action}",
-                    autoscaling_group_name=name,
+                    autoscaling_group_name=group.resources.apply(_scaled),
                     scheduled_action_name=action,
                     start_time=time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
                     min_size=0,
@@ -304,6 +304,11 @@ class Pools(Component):
                     desired_capacity=size,
                     opts=self.options(),
                 )
+
+
+def _scaled(found: Sequence[aws.eks.outputs.NodeGroupResource] | None) -> str:
+    """The name of the only Auto Scaling group of a managed group; nothing where the cloud has not said it."""
+    return next((str(each.name) for part in found or () for each in part.autoscaling_groups or ()), "")
 
 
 def managed(plan: PoolPlan) -> bool:
@@ -340,7 +345,7 @@ def flavor(plan: PoolPlan) -> contracts.Flavor:
     return contracts.Flavor(
         labels={eks.POOL_LABEL: plan.name},
         taints=[{**taint, "effect": "NoSchedule"} for taint in taints(plan)],
-        topology=eks.NETWORK_LAYERS if plan.fast and managed(plan) else (),
+        topology=eks.NETWORK_LAYERS if plan.fast and (managed(plan) or plan.resilience == "hyperpod") else (),
     )
 
 

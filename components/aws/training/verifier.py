@@ -6,7 +6,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components import contracts
-from components.aws.foundation.workload import Workload, WorkloadArgs
+from components.aws.blocks.workload import Workload, WorkloadArgs
 from components.core import iam
 from components.scope import Component, Scope, after
 

@@ -12,7 +12,7 @@ import pulumi_kubernetes as kubernetes
 
 from components import contracts
 from components.core.google import HARDENED, labels, nth, started
-from components.gcp.foundation.workload import Grant, Workload, WorkloadArgs
+from components.gcp.blocks.workload import Grant, Workload, WorkloadArgs
 from components.scope import Component, Scope, after
 from components.spec.foundation import Persona
 from components.spec.training import System, Window
@@ -94,8 +94,10 @@ class Cluster(Component):
     `version` is a minimum: GKE upgrades within the channel, in the window, one minor version at a time; with `extended`
     upgrades it stays on one for two years.
 
-    Owns the cluster, its system node pool, the identity of all machines, the bucket of its logs, and what groups may do in
-    the project's clusters. Never owns pools of accelerators, nor what runs in the cluster.
+    Owns the cluster, its system node pool, the identity of all machines, the bucket of its logs, the default class of volumes,
+    and what groups may do in the project's clusters. Never owns pools of accelerators, nor what runs in the cluster. The bucket
+    of logs has a key of Google's: which identity would use another, Cloud Logging says to who asks it (`gcloud logging settings
+    describe`), and no resource does.
 
     Costs 0.10 USD an hour, with `extended` upgrades 0.60 once a version is in extended support (GKE prices, 2026-10), and
     the system machines, 0.134 USD an hour each; logs 0.50 USD a GiB above 50 GiB (us-central1, 2026-07). A destroy takes all
@@ -136,12 +138,14 @@ class Cluster(Component):
         # The address is what a cluster without a name would have.
         known = pulumi.Output.all(named, cluster.endpoint).apply(lambda found: str(found[0] or found[1]))
         endpoint = after(known, system)
+        provider = self._speaker(endpoint)
+        self._volumes(provider, cluster)
         self.outputs = contracts.Cluster(
             name=after(cluster.name, system, *grants),
             physical_name=self._called,
             endpoint=endpoint,
             location=scope.region,
-            provider=self._speaker(endpoint),
+            provider=provider,
             resource=cluster,
             node_identity=self._identity,
             security_group=None,
@@ -345,6 +349,23 @@ class Cluster(Component):
             if group
         ]
 
+    def _volumes(self, provider: kubernetes.Provider, cluster: gcp.container.Cluster) -> None:
+        """The class of volumes that a claim gets without asking, with a key of ours: of two defaults the newest counts.
+
+        GKE's own default, `standard-rwo`, has a key of Google's ("Use customer-managed encryption keys", GKE).
+        """
+        kubernetes.storage.v1.StorageClass(
+            f"{self.name}-balanced",
+            metadata={"name": "balanced", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+            provisioner="pd.csi.storage.gke.io",
+            parameters={"type": "pd-balanced", "disk-encryption-kms-key": self._args.compute_key.id},
+            reclaim_policy="Delete",
+            allow_volume_expansion=True,
+            # A disk lies in one zone: that of the machine that wants it.
+            volume_binding_mode="WaitForFirstConsumer",
+            opts=self.options(cluster=provider, deleted_with=cluster),
+        )
+
     def _speaker(self, endpoint: pulumi.Output[str]) -> kubernetes.Provider:
         """Speaks to the cluster as whoever deploys, with a token that is asked for when it is needed."""
         # The flags exclude each other (kubernetes/cloud-provider-gcp: cmd/gke-gcloud-auth-plugin/cred.go).
@@ -374,6 +395,8 @@ class Cluster(Component):
             # Otherwise a change in the text above looks like another cluster, and everything in it is replaced.
             cluster_identifier=f"{self.scope.account}/{self.scope.region}/{name}",
             enable_server_side_apply=True,
+            # Else what a ConfigMap holds would be gone for a moment with each change of it.
+            enable_config_map_mutable=True,
             # Hundreds of objects at once.
             kube_client_settings={"qps": 50, "burst": 100, "timeout": 60},
             opts=pulumi.ResourceOptions(parent=self),

@@ -9,7 +9,7 @@ import pulumi_gcp as gcp
 from components import contracts
 from components.core.google import nth
 from components.core.permissions import see
-from components.gcp.foundation.workload import Grant, Workload, WorkloadArgs
+from components.gcp.blocks.workload import Grant, Workload, WorkloadArgs
 from components.scope import Component, Scope, after
 
 _ISSUER = "https://token.actions.githubusercontent.com"
@@ -23,19 +23,24 @@ _GATE = (
 # What deploying takes, and for what. Neither owner nor editor: those would also read data. Roles of Google's alone, since the
 # deployer changes custom roles, and must not change what it may do itself.
 _DEPLOY: Mapping[str, str] = {
-    "roles/aiplatform.admin": "TensorBoard, store of experiments, templates of notebooks",
+    "roles/aiplatform.admin": "TensorBoard, store of experiments, templates of notebooks, endpoints",
+    "roles/apigateway.admin": "gateway in front of corpora",
     "roles/artifactregistry.admin": "repositories of images and of models",
+    "roles/bigquery.dataOwner": "datasets of prompts and captured requests",
     "roles/binaryauthorization.attestorsAdmin": "who vouches for images",
     "roles/binaryauthorization.policyEditor": "what happens to an image that nobody vouches for",
+    "roles/certificatemanager.owner": "certificates of gateways",
     "roles/cloudfunctions.admin": "the function that rotates secrets",
     "roles/cloudkms.admin": "keys; not their use",
     "roles/cloudquotas.admin": "quotas asked for",
     "roles/cloudscheduler.admin": "when pipelines run",
     "roles/cloudsql.admin": "database of experiments",
+    "roles/compute.loadBalancerAdmin": "gateway in front of endpoints",
     "roles/compute.networkAdmin": "network, routes, NAT",
-    "roles/compute.securityAdmin": "firewall policy",
+    "roles/compute.securityAdmin": "firewall policies, of the network and of gateways",
     "roles/container.admin": "the cluster, its machines, and what is declared in it",
     "roles/containeranalysis.admin": "what is vouched",
+    "roles/dlp.inspectTemplatesEditor": "what guardrails take for private",
     "roles/dns.admin": "private zones",
     "roles/iam.roleAdmin": "custom roles",
     "roles/iam.serviceAccountAdmin": "identities of workloads",
@@ -43,16 +48,21 @@ _DEPLOY: Mapping[str, str] = {
     "roles/iam.workloadIdentityPoolAdmin": "this pool",
     "roles/logging.configWriter": "where logs go, and metrics of them; not the logs",
     "roles/lustre.admin": "shared file systems",
+    "roles/memorystore.admin": "caches",
+    "roles/modelarmor.admin": "guardrails",
+    "roles/modelarmor.floorSettingsAdmin": "the least that every guardrail stops",
     "roles/monitoring.alertPolicyEditor": "alerts",
     "roles/monitoring.dashboardEditor": "dashboards",
     "roles/monitoring.notificationChannelEditor": "notification channels",
+    "roles/networkconnectivity.consumerNetworkAdmin": "endpoints of managed services in the network",
     "roles/notebooks.admin": "notebooks",
     "roles/pubsub.admin": "topics",
-    "roles/run.admin": "who may call the function",
+    "roles/run.admin": "services, and who may call them and functions",
     "roles/secretmanager.admin": "secrets",
     "roles/servicenetworking.networksAdmin": "private addresses of managed services",
     "roles/serviceusage.serviceUsageAdmin": "APIs",
     "roles/storage.admin": "buckets",
+    "roles/vectorsearch.collectionWriter": "corpora; not what is in them",
     "roles/workflows.editor": "pipelines",
 }
 # What one list of a condition may hold ("Set limits on granting roles").

@@ -1,7 +1,7 @@
 """Customer-managed keys: one a domain."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pulumi
 import pulumi_gcp as gcp
@@ -54,6 +54,11 @@ _AGENT_ROLES: Mapping[str, str | None] = {
     "secretmanager.googleapis.com": None,
     "workflows.googleapis.com": "roles/workflows.serviceAgent",
 }
+# Agents that are made where something needs them alone.
+_ON_REQUEST: Mapping[str, str | None] = {
+    "memorystore.googleapis.com": "roles/memorystore.serviceAgent",
+    "vectorsearch.googleapis.com": None,
+}
 _ROLE = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
 _DAY = 86_400
 
@@ -73,6 +78,8 @@ class KeysArgs:
     """Days in which a destroyed version can be had back."""
     generation: int
     """Which life of the environment this is: the name of a key ring is never free again."""
+    users: Mapping[Domain, Sequence[str]] = field(default_factory=dict[Domain, Sequence[str]])
+    """Services besides that encrypt with a domain's key, for what this environment has."""
     copies: Mapping[Domain, str]
     """Domains with a second key, and its location: a dual-region of buckets, or the replica region of secrets."""
 
@@ -84,7 +91,7 @@ class Keys(Component):
     do with a key. Never owns a grant to an identity of ours: nobody but those services encrypts.
 
     The agent of Cloud Storage exists once somebody asked for it: `gcloud storage service-agent --project=PROJECT`, before
-    the first `pulumi up`.
+    the first `pulumi up`. So does that of BigQuery, where requests are captured: `bq show --encryption_service_account`.
 
     Costs 0.06 USD a month for each version of a software key, 1 USD in an HSM (Cloud KMS prices, 2026-07): a version is
     added with every rotation and stays. A destroy schedules the deletion of every version, which can be cancelled until
@@ -101,7 +108,9 @@ class Keys(Component):
         """Make the rings, the keys and the grants."""
         super().__init__(name, scope, parent)
         self._args = args
-        self._agents = {service: self._agent(service, role) for service, role in _AGENT_ROLES.items()}
+        asked = {user: _ON_REQUEST[user] for users in args.users.values() for user in users if user in _ON_REQUEST}
+        agents = {**_AGENT_ROLES, **asked}
+        self._agents = {service: self._agent(service, role) for service, role in agents.items()}
         self._rings = {
             location: gcp.kms.KeyRing(
                 f"{name}-{location}",
@@ -112,13 +121,16 @@ class Keys(Component):
             )
             for location in sorted({scope.region, *args.copies.values()})
         }
+        all_users: dict[Domain, tuple[str, ...]] = {
+            domain: (*users, *args.users.get(domain, ())) for domain, users in _USERS.items()
+        }
         self.outputs = contracts.Keys(
             domains={
                 domain: contracts.Key(
                     id=self._key(domain, domain, scope.region, users),
                     replica=self._copy(domain, users),
                 )
-                for domain, users in _USERS.items()
+                for domain, users in all_users.items()
             }
         )
         self.finish(self.outputs)

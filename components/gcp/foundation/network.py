@@ -10,7 +10,7 @@ import pulumi_gcp as gcp
 
 from components import contracts
 from components.core.addresses import gcp_plan
-from components.core.google import nth
+from components.core.google import labels, nth
 from components.scope import Component, Scope, after
 
 _ANYWHERE = "0.0.0.0/0"
@@ -53,6 +53,8 @@ class NetworkArgs:
     allow: Sequence[IPv4Network]
     """With `egress: deny`, ranges that may be reached over HTTPS."""
     flow_logs: bool
+    connects: Sequence[str] = ()
+    """Classes of services that put endpoints of their own into the workloads' subnet (Private Service Connect)."""
     access_policy: str | None
     """Number of the access policy that a service perimeter belongs to."""
     perimeter: str
@@ -123,8 +125,26 @@ class Network(Component):
             cidr=str(args.cidr),
             pod_range=_PODS,
             service_range=_SERVICES,
+            connected={each: self._connection(each, subnets["nodes"], ready) for each in args.connects},
         )
         self.finish(self.outputs)
+
+    def _connection(
+        self, service: str, subnet: gcp.compute.Subnetwork, before: Sequence[pulumi.Resource]
+    ) -> contracts.Text:
+        """Id of the network, once a class of services may put endpoints into it."""
+        policy = gcp.networkconnectivity.ServiceConnectionPolicy(
+            f"{self.name}-connects-{service}",
+            name=self.scope.names.of(service, "compute"),
+            location=self.scope.region,
+            network=self._network.id,
+            service_class=service,
+            psc_config={"subnetworks": [subnet.id]},
+            project=self._args.apis["networkconnectivity.googleapis.com"],
+            labels=labels(self.scope.tags),
+            opts=self.options(depends_on=before),
+        )
+        return after(self._network.id, policy)
 
     def _subnets(self) -> dict[str, gcp.compute.Subnetwork]:
         plan, scope, args = self._plan, self.scope, self._args

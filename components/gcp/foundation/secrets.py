@@ -13,7 +13,7 @@ import pulumi_gcp as gcp
 from components import contracts
 from components.core.calendar import next_month
 from components.core.google import agent, labels
-from components.gcp.foundation.workload import Grant, Workload, WorkloadArgs
+from components.gcp.blocks.workload import Grant, Workload, WorkloadArgs
 from components.plan import Generated, Provided
 from components.scope import Component, Scope, after
 

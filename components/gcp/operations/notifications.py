@@ -1,7 +1,7 @@
 """Where everything alarms to."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pulumi
 import pulumi_gcp as gcp
@@ -25,6 +25,8 @@ class NotificationsArgs:
     """E-mail addresses."""
     warning: Sequence[str]
     cost: Sequence[str]
+    teams: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    """The same by team, for what a team owns."""
     webhook: pulumi.Output[str] | None = None
     """HTTPS address of a paging service, a secret; critical alarms go there too."""
     key: contracts.Key
@@ -32,7 +34,7 @@ class NotificationsArgs:
 
 
 class Notifications(Component):
-    """Channels by urgency: critical (act now), warning (in working hours), cost; and a topic for programs that watch cost.
+    """Channels by urgency: critical (act now), warning (in working hours), cost; one a team; and a topic for programs on cost.
 
     Owns the notification channels, the cost topic and who may publish to it. Never owns an alert, nor what reads the topic;
     whoever comes later finds what was published in the last seven days.
@@ -56,6 +58,7 @@ class Notifications(Component):
             critical=critical,
             warning=self._emails("warning", args.warning),
             cost=self._emails("cost", args.cost),
+            teams={team: self._emails(f"team-{team}", emails) for team, emails in args.teams.items()},
             cost_topic=self._topic(),
         )
         self.finish(self.outputs)
@@ -65,7 +68,7 @@ class Notifications(Component):
             gcp.monitoring.NotificationChannel(
                 f"{self.name}-{urgency}-{label(address)}",
                 display_name=f"{self.scope.environment} {urgency}: {address}",
-                description=f"What is {urgency} in {self.scope.environment}.",
+                description=f"Alarms of {self.scope.environment}: {urgency}.",
                 type="email",
                 labels={"email_address": address},
                 user_labels=labels(self.scope.tags),

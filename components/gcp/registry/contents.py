@@ -7,7 +7,8 @@ from components.gcp.registry.images import Images, ImagesArgs, Repository
 from components.gcp.registry.models import Model, Models, ModelsArgs, Source
 from components.scope import Scope
 from components.spec.environment import Environment
-from components.spec.foundation import Gcp
+from components.spec.foundation import Gcp, Persona
+from components.spec.images import own_repository
 from components.spec.regions import GCP_REGIONS
 
 # Multi-regions of Artifact Registry ("Repository locations") by that of the region's buckets.
@@ -29,6 +30,7 @@ def build(
                 name: Repository(
                     untagged_days=spec.untagged_days,
                     shared=spec.shared,
+                    writers=_writers(environment, name),
                     tags=plan.team_tags(environment, spec.team),
                 )
                 for name, spec in registry.images.items()
@@ -72,3 +74,12 @@ def build(
         parent=parent,
     ).outputs
     return contracts.Registry(images=images, models=models)
+
+
+def _writers(environment: Environment, repository: str) -> dict[Persona, str]:
+    """Who pushes to a repository: engineers to each, data scientists to that of the images that training runs, as on AWS."""
+    wanted: list[Persona] = ["ml-engineer"]
+    if own_repository(environment.training.image) == repository:
+        wanted.append("data-scientist")
+    personas = environment.identity.personas
+    return {name: group for name in wanted if name in personas and (group := personas[name].group)}

@@ -10,6 +10,7 @@ from components import contracts
 from components.contracts import Text
 from components.core.google import agent, labels, nth
 from components.scope import Component, Scope, after
+from components.spec.foundation import Persona
 
 _API, _KMS, _ATTEST = "artifactregistry.googleapis.com", "cloudkms.googleapis.com", "containeranalysis.googleapis.com"
 _SCAN = "containerscanning.googleapis.com"
@@ -19,6 +20,8 @@ _MIRRORED_DAYS = 90
 _HUB = "docker.io"
 # What Binary Authorization does with an image without an attestation ("Policy YAML reference", enforcementMode).
 _MODES: Mapping[str, str] = {"audit": "DRYRUN_AUDIT_LOG_ONLY", "enforce": "ENFORCED_BLOCK_AND_AUDIT_LOG"}
+# Reads and writes, and deletes nothing ("Artifact Registry roles"): what an image was that trained a model can be looked up.
+_PUSHES = "roles/artifactregistry.writer"
 # What it takes to attest, and on what ("Create attestations", Binary Authorization).
 _ON_KEY = "roles/cloudkms.signerVerifier"
 _ON_NOTE = "roles/containeranalysis.notes.attacher"
@@ -33,6 +36,8 @@ class Repository:
     untagged_days: int
     shared: bool = False
     """Whether the readers may pull."""
+    writers: Mapping[Persona, str] = field(default_factory=dict[Persona, str])
+    """Who of our people may push: persona to the address of its group."""
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
@@ -66,11 +71,11 @@ class ImagesArgs:
 class Images(Component):
     """Repositories of images with tags that never move, scanned, encrypted, cleaned up; and who has to vouch for an image.
 
-    Owns the repositories, what other projects may pull, the clean-up, remote repositories that cache public registries;
-    the key that attestations are signed with, the note and the attestor, who may attest, and the project's policy of Binary
-    Authorization. Never owns an image, a grant to an identity that pulls here, or the cluster: that asks for the project's
-    policy (`PROJECT_SINGLETON_POLICY_ENFORCE`). Google's own images are let through by Google's list, those of the mirrors by
-    their path, everything else by an attestation.
+    Owns the repositories, what other projects may pull and our people push, the clean-up, remote repositories that cache
+    public registries; the key that attestations are signed with, the note and the attestor, who may attest, and the project's
+    policy of Binary Authorization. Never owns an image, a grant to an identity that pulls here, or the cluster: that asks for
+    the project's policy (`PROJECT_SINGLETON_POLICY_ENFORCE`). Google's own images are let through by Google's list, those of
+    the mirrors by their path, everything else by an attestation.
 
     Artifact Registry copies nothing to a second region. Where there is one, a repository therefore lies in the continent's
     multi-region, which outlives a region, under a key there: one more than the domains have. In a repository whose tags cannot
@@ -185,6 +190,18 @@ class Images(Component):
                 opts=self.options(),
             )
             for reader in (args.readers if spec.shared else ())
+        ]
+        grants += [
+            gcp.artifactregistry.RepositoryIamMember(
+                f"{label}-{persona}",
+                project=args.apis[_API],
+                location=self._location,
+                repository=made.name,
+                role=_PUSHES,
+                member=f"group:{group}",
+                opts=self.options(),
+            )
+            for persona, group in spec.writers.items()
         ]
         return after(self._address(made), *grants)
 

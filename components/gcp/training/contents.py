@@ -1,30 +1,37 @@
 """Training: the table of contents. What is built, in which order, and what each part hands to the next."""
 
+from collections.abc import Mapping
+
 import pulumi
 
 from components import contracts, plan
 from components.core.accelerators import machine
 from components.core.monitoring import Watched, counts, training_alarms
+from components.gcp.blocks.alarms import Alarms, AlarmsArgs
 from components.gcp.data.file_systems import FileSystem, FileSystems, FileSystemsArgs
 from components.gcp.foundation.cluster import Cluster, ClusterArgs
-from components.gcp.operations.alarms import Alarms, AlarmsArgs
 from components.gcp.operations.dashboard import Dashboard, DashboardArgs
+from components.gcp.serving.pod import Place, Pod, PodArgs
 from components.gcp.training.database import Database, DatabaseArgs
 from components.gcp.training.pipelines import Pipelines, PipelinesArgs
 from components.gcp.training.pools import Pools, PoolsArgs
 from components.gcp.training.queues import Queues, QueuesArgs
 from components.gcp.training.tracking import Tracking, TrackingArgs
 from components.gcp.training.workbench import User, Workbench, WorkbenchArgs, Zone
+from components.kubernetes.contracts import Artifact, Guard, Served, loaded, pod
 from components.kubernetes.environment import InClusterArgs
 from components.kubernetes.environment import build as build_in_cluster
 from components.kubernetes.training.tracking import ACCOUNT as TRACKING_ACCOUNT
 from components.kubernetes.training.tracking import SPACE as TRACKING_SPACE
 from components.scope import Scope
 from components.spec.capacity import Capacity
+from components.spec.endpoints import answering, where
 from components.spec.environment import Environment
-from components.spec.foundation import Gcp
+from components.spec.foundation import Gcp, Persona
+from components.spec.models import Container, Weights
 from components.spec.quotas import quotas
 from components.spec.regions import GCP_REGIONS
+from components.spec.serving import Batch, Llm, RealTime
 
 # What packs a model: Debian's slim image with Python and nothing else, by way of our own registry where there is one.
 _PYTHON = "library/python:3.13.15-slim-bookworm"
@@ -38,6 +45,7 @@ def build(
     place: Gcp,
     base: contracts.Foundation,
     registry: contracts.Registry,
+    guardrails: contracts.Guardrails,
     *,
     scope: Scope,
     parent: pulumi.Resource,
@@ -85,6 +93,7 @@ def build(
         parent=parent,
     ).outputs
     own_tracking: contracts.Tracking | None = None
+    served: Mapping[str, contracts.Endpoint] = {}
     labels: dict[str, dict[str, str]] = {}
     if cluster:
         pools = Pools(
@@ -100,7 +109,7 @@ def build(
             parent=parent,
         ).outputs
         labels = {name: dict(flavor.labels) for name, flavor in pools.flavors.items()}
-        own_tracking = build_in_cluster(
+        inside = build_in_cluster(
             InClusterArgs(
                 cluster=cluster,
                 pools=pools,
@@ -112,6 +121,8 @@ def build(
                 annotations={
                     team: {"iam.gke.io/gcp-service-account": email} for team, email in queues.identities.items()
                 },
+                submitters=_groups(environment, "data-scientist", "ml-engineer"),
+                readers=_groups(environment, "auditor"),
                 mirrors=plan.stand_ins(environment, registry.images.mirrors),
                 registries=[address for _, address in sorted(registry.images.repositories.items())],
                 file_systems={
@@ -120,10 +131,12 @@ def build(
                     if spec.clients == "cluster"
                 },
                 experiments=_experiments(environment, place, base, registry, cluster, scope, parent),
+                endpoints=_served(environment, base, registry, guardrails, cluster, scope, parent),
             ),
             scope=scope,
             parent=parent,
-        ).tracking
+        )
+        own_tracking, served = inside.tracking, inside.endpoints
     tracking = _tracking(environment, place, base, scope, parent)
     watched = Watched(
         region=place.region,
@@ -156,7 +169,14 @@ def build(
         dashboard=Dashboard(
             "training-dashboard", DashboardArgs(apis=apis, watched=watched), scope=scope, parent=parent
         ).outputs,
+        served=served,
     )
+
+
+def _groups(environment: Environment, *personas: Persona) -> list[str]:
+    """Addresses of personas' groups, where roles in the cluster may name them ("Configure Google Groups for RBAC", GKE)."""
+    people = environment.identity.personas if environment.training.cluster.security_group else {}
+    return [group for persona in personas if persona in people and (group := people[persona].group)]
 
 
 def _cluster(
@@ -176,6 +196,7 @@ def _cluster(
             window=cluster.window,
             system=cluster.system,
             zones=GCP_REGIONS[place.region].zones,
+            security_group=cluster.security_group,
             groups={persona: access.group for persona, access in environment.identity.personas.items()},
             lustre=bool(environment.here(environment.data.file_systems, "gcp")),
             impersonate=place.impersonate,
@@ -184,6 +205,59 @@ def _cluster(
         scope=scope,
         parent=parent,
     ).outputs
+
+
+def _served(
+    environment: Environment,
+    base: contracts.Foundation,
+    registry: contracts.Registry,
+    guardrails: contracts.Guardrails,
+    cluster: contracts.Cluster,
+    scope: Scope,
+    parent: pulumi.Resource,
+) -> dict[str, Served]:
+    """What answers in the cluster, by name, with what the cloud has made for each."""
+
+    def place(zone: str, path: str) -> Place:
+        return Place(zone=zone, bucket=base.storage[zone], path=path)
+
+    def uri(place: Place) -> contracts.Text:
+        return pulumi.Output.concat(place.bucket.uri, "/", place.path)
+
+    found: dict[str, Served] = {}
+    for name, spec in answering(environment, "gcp").items():
+        if where(spec) != "kubernetes":
+            continue
+        assert isinstance(spec, RealTime | Llm | Batch)  # noqa: S101  components/spec/endpoints.py, `where`
+        assert isinstance(spec.model, Container | Weights)  # noqa: S101  components/spec/checks_serving.py
+        part, reads = loaded(spec.model), dict[str, Place]()
+        if part:
+            reads["model"] = place(part.zone, part.path)
+        if isinstance(spec, Batch):
+            reads["input"] = place(spec.input.zone, spec.input.prefix)
+        writes = place(spec.zone, f"batch/{name}/") if isinstance(spec, Batch) else None
+        guardrail = spec.guardrail if isinstance(spec, Llm) else None
+        args = PodArgs(
+            apis=base.isolation.apis,
+            cluster=cluster,
+            pod=pod(name, spec),
+            reads=reads,
+            writes=writes,
+            guarded=guardrail is not None,
+        )
+        identity = Pod(name, args, scope=scope, parent=parent).outputs
+        found[name] = Served(
+            spec=spec,
+            image=plan.image(spec.model.image, "gcp", registry.images.repositories),
+            identity=identity.id,
+            model=Artifact(uri=uri(reads["model"]), sha256=part.sha256) if part else None,
+            guard=Guard(guardrail=guardrails.ids[guardrail], version=guardrails.versions[guardrail], log=identity.log)
+            if guardrail
+            else None,
+            source=uri(reads["input"]) if "input" in reads else None,
+            target=uri(writes) if writes else None,
+        )
+    return found
 
 
 def _tracking(

@@ -9,7 +9,7 @@ import pulumi_gcp as gcp
 
 from components import contracts
 from components.core.google import agent, labels, nth
-from components.gcp.foundation.workload import Grant, Workload, WorkloadArgs
+from components.gcp.blocks.workload import Grant, Workload, WorkloadArgs
 from components.scope import Component, Scope, after
 
 _API = "sqladmin.googleapis.com"

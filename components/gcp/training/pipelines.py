@@ -15,7 +15,7 @@ from components.contracts import Text
 from components.core.google import labels, nth
 from components.core.naming import Names
 from components.core.vertex import spec
-from components.gcp.foundation.workload import Grant, Workload, WorkloadArgs
+from components.gcp.blocks.workload import Grant, Workload, WorkloadArgs
 from components.scope import Component, Scope, after
 from components.spec.experiments import Gate, Job, Run
 

@@ -132,6 +132,10 @@ class Pools(Component):
                 depends_on=[self._made[-_AT_ONCE]] if len(self._made) >= _AT_ONCE else [],
                 # The autoscaler decides from then on; a change would replace the pool.
                 ignore_changes=["initialNodeCount"],
+                # The provider would leave the placement as it is: GKE has no update of it (API, UpdateNodePoolRequest).
+                replace_on_changes=["placementPolicy"],
+                # There are no two node pools of one name.
+                delete_before_replace=True,
                 # GKE goes machine by machine.
                 custom_timeouts=pulumi.CustomTimeouts(create="60m", update="180m", delete="60m"),
             ),

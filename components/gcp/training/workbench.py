@@ -12,7 +12,7 @@ from components.core.accelerators import Machine
 from components.core.google import labels, nth
 from components.core.naming import Names
 from components.core.vertex import ACCELERATORS
-from components.gcp.foundation.workload import Grant, Workload, WorkloadArgs
+from components.gcp.blocks.workload import Grant, Workload, WorkloadArgs
 from components.scope import Component, Scope, after
 
 _HOUR = 3600

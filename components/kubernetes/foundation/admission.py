@@ -7,7 +7,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from components import contracts
-from components.kubernetes.contracts import TEAM
+from components.kubernetes.contracts import SERVING, TEAM
 from components.kubernetes.contracts import Admission as Handles
 from components.kubernetes.objects import inside
 from components.scope import Component, Scope, after
@@ -152,7 +152,9 @@ _OF_PODS: Sequence[Rule] = (
         expression="!variables.groups.exists(g, g.exists(c, has(c.resources) && has(c.resources.limits)"
         " && params.data['accelerators'].split('\\n').exists(r, r in c.resources.limits)))"
         " || (has(object.metadata.ownerReferences) && object.metadata.ownerReferences.exists(o,"
-        " has(o.controller) && o.controller && o.kind in ['Job', 'RayCluster']))",
+        " has(o.controller) && o.controller && o.kind in ['Job', 'RayCluster']))"
+        # What answers waits in no queue; nobody of a team makes anything in such a namespace.
+        f" || (has(namespaceObject.metadata.labels) && '{SERVING}' in namespaceObject.metadata.labels)",
         message="'accelerators are given to jobs that wait in a queue, not to pods'",
     ),
 )

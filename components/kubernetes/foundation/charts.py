@@ -53,6 +53,10 @@ class ChartsArgs:
 
     verification: Verification | None = None
     """Whose signature images have to have; None where the cloud itself sees to that."""
+    serving: bool = False
+    """Whether something answers in the cluster, for as long as it is wanted."""
+    models: bool = False
+    """Whether KServe runs some of it."""
 
     def pools(self, resource: str | None = None, *, fast: bool = False, shared: bool = False) -> list[str]:
         """The pools with this accelerator, those with a fabric of their own, those whose accelerators are shared."""
@@ -61,6 +65,12 @@ class ChartsArgs:
             for name, plan in sorted(self.plans.items())
             if resource in {None, plan.resource} and (plan.fast or not fast) and (plan.sharing or not shared)
         ]
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Taints that HyperPod gives a machine while it looks closer at it: what hands out its accelerators has to stay."""
+        kept = any(plan.resilience == "hyperpod" for plan in self.plans.values())
+        return ("sagemaker.amazonaws.com/node-health-status",) if kept else ()
 
     def registry(self, name: str) -> pulumi.Input[str]:
         """What stands in the place of a registry."""
@@ -186,7 +196,7 @@ def _nvidia(args: ChartsArgs, _: Scope) -> dict[str, Any]:
     return {
         "image": {"repository": args.image("nvcr.io/nvidia/k8s-device-plugin")},
         "affinity": _on(args.pools(_NVIDIA)),
-        "tolerations": _tolerating(_NVIDIA),
+        "tolerations": _tolerating(_NVIDIA, *args.marks),
         "resources": {"requests": {"cpu": "50m", "memory": "100Mi"}, "limits": {"cpu": "200m", "memory": "256Mi"}},
         # A machine says by its label `nvidia.com/device-plugin.config` which of them is its own.
         **({"config": {"default": "whole", "map": {"whole": device_plugin(None), **shared}}} if shared else {}),
@@ -216,7 +226,7 @@ def _efa(args: ChartsArgs, scope: Scope) -> dict[str, Any]:
         "image": {"repository": f"{_eks_registry(scope.region)}/eks/aws-efa-k8s-device-plugin"},
         # By pool instead of the chart's list of machine types, which a new type is not on.
         "supportedInstanceLabels": {"keys": [POOL], "values": args.pools(fast=True)},
-        "tolerations": _tolerating(_NVIDIA, "aws.amazon.com/neuron"),
+        "tolerations": _tolerating(_NVIDIA, "aws.amazon.com/neuron", *args.marks),
         "resources": {"requests": {"cpu": "10m", "memory": "20Mi"}, "limits": {"cpu": "100m", "memory": "128Mi"}},
     }
 
@@ -290,6 +300,79 @@ def _verifier(args: ChartsArgs, scope: Scope) -> dict[str, Any]:
         "nodeSelector": dict(args.system),
         "tolerations": list(_TOLERATED),
         "topologySpreadConstraints": _apart("notation-aws-verifier"),
+    }
+
+
+def _cert_manager(args: ChartsArgs, _: Scope) -> dict[str, Any]:
+    def part(name: str, memory: str) -> dict[str, Any]:
+        return {
+            "image": {"repository": args.image(f"quay.io/jetstack/cert-manager-{name}")},
+            "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "500m", "memory": memory}},
+            "nodeSelector": dict(args.system),
+            "tolerations": list(_TOLERATED),
+        }
+
+    return {
+        **part("controller", "512Mi"),
+        "replicaCount": 2,
+        "podDisruptionBudget": {"enabled": True, "minAvailable": 1},
+        # A destroy of the cluster takes them; where it stays, so do they, and the certificates with them.
+        "crds": {"enabled": True, "keep": True},
+        # The default, kube-system, is not everybody's to write to.
+        "global": {"priorityClassName": _PRIORITY, "leaderElection": {"namespace": "cert-manager"}},
+        "webhook": {
+            **part("webhook", "256Mi"),
+            "replicaCount": 2,
+            "podDisruptionBudget": {"enabled": True, "minAvailable": 1},
+        },
+        "cainjector": part("cainjector", "512Mi"),
+        # It asks the webhook until that answers, and the release waits for it.
+        "startupapicheck": part("startupapicheck", "128Mi"),
+        "acmesolver": {"image": {"repository": args.image("quay.io/jetstack/cert-manager-acmesolver")}},
+        "prometheus": {"enabled": False},
+    }
+
+
+def _kserve(args: ChartsArgs, _: Scope) -> dict[str, Any]:
+    return {
+        "kserve": {
+            "controller": {
+                "image": args.image("docker.io/kserve/kserve-controller"),
+                "imagePullPolicy": "IfNotPresent",
+                "rbacProxyImage": args.image("quay.io/brancz/kube-rbac-proxy:v0.18.0"),
+                # Deployments and services: no Knative, no Istio. Who calls an endpoint is in the cluster.
+                "deploymentMode": "Standard",
+                "gateway": {"disableIngressCreation": True, "disableIstioVirtualHost": True, "domain": "cluster.local"},
+                "nodeSelector": dict(args.system),
+                "tolerations": list(_TOLERATED),
+                "resources": {"requests": {"cpu": "100m", "memory": "300Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}},
+            },
+            "metricsaggregator": {"enableMetricAggregation": "false", "enablePrometheusScraping": "false"},
+        }
+    }
+
+
+def _keda(args: ChartsArgs, _: Scope) -> dict[str, Any]:
+    def image(name: str) -> dict[str, Any]:
+        # The chart puts a registry of its own in front of what is named here.
+        return {"registry": args.registry("ghcr.io"), "repository": f"kedacore/{name}"}
+
+    part = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}}
+    budget = {"minAvailable": 1}
+    return {
+        "image": {
+            "keda": image("keda"),
+            "metricsApiServer": image("keda-metrics-apiserver"),
+            "webhooks": image("keda-admission-webhooks"),
+        },
+        # Of two operators one leads. A second server of metrics answers the autoscaler while the first one moves.
+        "operator": {"replicaCount": 2},
+        "metricsServer": {"replicaCount": 2},
+        "podDisruptionBudget": {"operator": dict(budget), "metricServer": dict(budget)},
+        "resources": {"operator": part, "metricServer": part, "webhooks": part},
+        "nodeSelector": dict(args.system),
+        "tolerations": list(_TOLERATED),
+        "priorityClassName": _PRIORITY,
     }
 
 
@@ -384,6 +467,40 @@ CHARTS: Mapping[str, Chart] = {
         wanted=lambda args, _: args.verification is not None,
         values=_verifier,
     ),
+    # KServe's webhook has its certificate from it.
+    "cert-manager": Chart(
+        chart="oci://quay.io/jetstack/charts/cert-manager",
+        version="v1.21.1",
+        namespace="cert-manager",
+        source="cert-manager/cert-manager v1.21.1 (2026-07-29), deploy/charts/cert-manager",
+        wanted=lambda args, _: args.models,
+        values=_cert_manager,
+    ),
+    "kserve-crd": Chart(
+        chart="oci://ghcr.io/kserve/charts/kserve-crd",
+        version="v0.20.0",
+        namespace="kserve",
+        source="kserve/kserve v0.20.0 (2026-08-06), charts/kserve-crd",
+        wanted=lambda args, _: args.models,
+        values=lambda *_: {},
+    ),
+    "kserve": Chart(
+        chart="oci://ghcr.io/kserve/charts/kserve-resources",
+        version="v0.20.0",
+        namespace="kserve",
+        source="kserve/kserve v0.20.0 (2026-08-06), charts/kserve-resources",
+        wanted=lambda args, _: args.models,
+        values=_kserve,
+    ),
+    "keda": Chart(
+        chart="keda",
+        repository="https://kedacore.github.io/charts",
+        version="2.20.2",
+        namespace="keda",
+        source="kedacore/charts v2.20.2 (2026-07-31), keda",
+        wanted=lambda args, _: args.serving,
+        values=_keda,
+    ),
     "kueue": Chart(
         chart="oci://registry.k8s.io/kueue/charts/kueue",
         version="0.19.2",
@@ -395,6 +512,12 @@ CHARTS: Mapping[str, Chart] = {
 }
 
 _VERIFYING = ("kyverno", "notation-aws-verifier")
+_SERVING = ("kserve", "keda")
+# What a chart needs before it is installed. Kueue looks for the definitions of what it manages as it starts.
+_AFTER: Mapping[str, Sequence[str]] = {
+    "kueue": ("jobset", "kuberay-operator"),
+    "kserve": ("cert-manager", "kserve-crd"),
+}
 
 # Accounts of the regions that do not use 602401143452. Source: EKS User Guide, "View Amazon container image registries for
 # Amazon EKS add-ons".
@@ -488,13 +611,13 @@ class Charts(Component):
         namespaces = {label: self._namespace(label) for label in own}
         releases: dict[str, kubernetes.helm.v3.Release] = {}
         for label, chart in wanted.items():
-            # Kueue looks for the definitions of what it manages as it starts.
-            first = [*releases.values()] if label == "kueue" else []
+            first = [releases[name] for name in _AFTER.get(label, ()) if name in releases]
             space = [namespaces[chart.namespace]] if chart.namespace in namespaces else []
             releases[label] = self._release(label, chart, [priority, *space, *first])
         self.outputs = Handles(
             queueing=[self._probe(releases["kueue"], CHARTS["kueue"])],
             verifying=[releases[label] for label in _VERIFYING if label in releases],
+            serving=[releases[label] for label in _SERVING if label in releases],
         )
         self.finish(self.outputs)
 

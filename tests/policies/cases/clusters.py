@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 
-from tests.policies.build import aws, bad, changed, gcp, good, make, ref, thing
+from tests.policies.build import aws, bad, changed, cluster, gcp, good, make, ref, thing
 
 LOG = make("aws:cloudwatch/logGroup:LogGroup", "log", inputs={"name": "/aws/eks/acme-dev/cluster"})
 ALL = ["api", "audit", "authenticator", "controllerManager", "scheduler"]
@@ -52,6 +52,27 @@ GKE = make(
     },
 )
 KEY = make("aws:kms/key:Key", "key", inputs={})
+
+
+SIGNED, CLASS = "cluster-images-signed", "cluster-volumes-encrypted"
+
+
+def asking(action="Enforce", failing="Fail", kind="Pod", value="{{ images }}"):
+    """A policy that asks somebody about the images of pods."""
+    call = {"method": "POST", "data": [{"key": "images", "value": value}], "service": {"url": "https://verifier.svc"}}
+    rule = {
+        "name": "signed",
+        "match": {"any": [{"resources": {"kinds": [kind]}}]},
+        "context": [{"name": "answer", "apiCall": call}],
+        "validate": {"failureAction": action},
+    }
+    spec = {"webhookConfiguration": {"failurePolicy": failing}, "rules": [rule]}
+    return thing("kyverno.io/v1:ClusterPolicy", "signatures", spec=spec)
+
+
+def disks(default="true"):
+    annotations = {"storageclass.kubernetes.io/is-default-class": default}
+    return thing("storage.k8s.io/v1:StorageClass", "disks", annotations=annotations, provisioner="x")
 
 
 def endpoint(*cidrs, private=True):
@@ -282,6 +303,21 @@ CASES = [
     bad("cluster-images-signed", "another policy", "is POLICY_BINDINGS", gcp("prod"), mode("POLICY_BINDINGS")),
     good("cluster-images-signed", "asked", gcp("prod"), GKE),
     good("cluster-images-signed", "nobody asked in dev", gcp("dev"), mode(None)),
+    bad(SIGNED, "no policy on EKS", "nobody is asked", aws("prod"), EKS, cluster(EKS)),
+    bad(SIGNED, "a policy of another cluster", "nobody is asked", aws("prod"), EKS, cluster(KEY), asking()),
+    bad(
+        SIGNED, "a policy of something else", "nobody is asked", aws("prod"), EKS, cluster(EKS), asking(value="{{ x }}")
+    ),
+    bad(SIGNED, "it is only written down", "starts: Audit", aws("prod"), EKS, cluster(EKS), asking("Audit")),
+    bad(SIGNED, "nobody answers", "nobody answers", aws("prod"), EKS, cluster(EKS), asking(failing="Ignore")),
+    bad(SIGNED, "jobs alone", "asked of Job, and not", aws("prod"), EKS, cluster(EKS), asking(kind="Job")),
+    good(SIGNED, "asked on EKS", aws("prod"), EKS, cluster(EKS), asking()),
+    good(SIGNED, "no policy on EKS in dev", aws("dev"), EKS, cluster(EKS)),
+    bad(CLASS, "no class", "a claim that names no class", GKE, cluster(GKE)),
+    bad(CLASS, "a class that has to be asked for", "a claim that names no class", EKS, cluster(EKS), disks("false")),
+    bad(CLASS, "another cluster's", "a claim that names no class", GKE, cluster(KEY), disks()),
+    good(CLASS, "a default", GKE, cluster(GKE), disks()),
+    good(CLASS, "a default on EKS", EKS, cluster(EKS), disks()),
     bad(DOWN, "machines that stay", "unasked", EKS, going(thing("karpenter.sh/v1:NodePool"))),
     bad(DOWN, "people's disks that stay", "unasked", EKS, going(TEAM)),
     bad(DOWN, "a set's disks that stay", "unasked", EKS, going(thing("apps/v1:StatefulSet", spec=CLAIMS))),
@@ -293,6 +329,13 @@ CASES = [
     good(DOWN, "with its cluster", EKS, going(thing("core/v1:ConfigMap")), going(thing("core/v1:Service", spec={}))),
     good(
         DOWN, "before its cluster", EKS, TEAM, thing("karpenter.sh/v1:NodePool"), thing("core/v1:PersistentVolumeClaim")
+    ),
+    bad(DOWN, "a disk that stays", "unasked", EKS, going(thing("core/v1:PersistentVolumeClaim", spec={}))),
+    good(
+        DOWN,
+        "a claim on what is another's",
+        EKS,
+        going(thing("core/v1:PersistentVolumeClaim", spec={"volumeName": "a"})),
     ),
     good(DOWN, "what the CLI does not tell", EKS, thing("core/v1:ConfigMap"), untold=("deleted_with",)),
     good(RULE, "an address that is switched off", gcp("prod"), switched_off()),

@@ -1,5 +1,7 @@
 """Rules on cost."""
 
+import json
+
 from tests.policies.build import aws, bad, changed, gcp, good, make, thing
 
 
@@ -46,6 +48,21 @@ def group(**inputs):
 
 def function(**config):
     return make("gcp:cloudfunctionsv2/function:Function", inputs={"serviceConfig": config})
+
+
+def on_demand(**config):
+    variants = [{"variantName": "main", "serverlessConfig": config}]
+    type_ = "aws:sagemaker/endpointConfiguration:EndpointConfiguration"
+    return make(type_, inputs={"productionVariants": variants})
+
+
+def deploys(**resources):
+    source = {"main": {"steps": [{"deploy": {"deployedModel": {"dedicatedResources": resources}}}]}}
+    return make("gcp:workflows/workflow:Workflow", inputs={"sourceContents": json.dumps(source)})
+
+
+def cache(**limits):
+    return make("aws:elasticache/serverlessCache:ServerlessCache", inputs={"cacheUsageLimits": limits})
 
 
 CASES = [
@@ -117,5 +134,23 @@ CASES = [
         "no pools by itself, or so many",
         cluster(enabled=False),
         cluster(enabled=True, resourceLimits=[{"resourceType": "cpu", "maximum": 64}]),
+    ),
+    bad("scale-ceiling", "a target", "no ceiling", make("aws:appautoscaling/target:Target", inputs={"minCapacity": 1})),
+    bad("scale-ceiling", "without machines", "main has no ceiling", on_demand(memorySizeInMb=2048)),
+    bad("scale-ceiling", "what a workflow deploys", "what it deploys", deploys(minReplicaCount=1)),
+    bad("scale-ceiling", "a cache", "no ceiling of dataStorage", cache(ecpuPerSeconds=[{"maximum": 5000}])),
+    bad("scale-ceiling", "a cache's requests", "no ceiling of ecpu", cache(dataStorage={"maximum": 10, "unit": "GB"})),
+    good(
+        "scale-ceiling",
+        "endpoints",
+        make("aws:appautoscaling/target:Target", inputs={"maxCapacity": 4}),
+        on_demand(maxConcurrency=10),
+        deploys(minReplicaCount=1, maxReplicaCount=3),
+        cache(dataStorage={"maximum": 10, "unit": "GB"}, ecpuPerSeconds=[{"maximum": 5000}]),
+    ),
+    good(
+        "scale-ceiling",
+        "a service as a whole",
+        make("gcp:cloudrunv2/service:Service", inputs={"scaling": {"maxInstanceCount": 4}}),
     ),
 ]

@@ -37,6 +37,19 @@ def gcs(**inputs):
     return make("gcp:storage/bucket:Bucket", inputs={"name": "acme-dev-raw", **inputs})
 
 
+def lustre(**inputs):
+    return make("gcp:lustre/instance:Instance", inputs={"instanceId": "scratch", **inputs})
+
+
+def mounted(driver="lustre.csi.storage.gke.io"):
+    spec = {"csi": {"driver": driver, "volumeHandle": f"a/b/{ref(lustre(), 'instanceId')}"}}
+    return thing("core/v1:PersistentVolume", spec=spec)
+
+
+def log_bucket(**inputs):
+    return make("gcp:logging/projectBucketConfig:ProjectBucketConfig", inputs={"bucketId": "logs", **inputs})
+
+
 NODE_CLASS = "karpenter.k8s.aws/v1:EC2NodeClass"
 
 
@@ -50,6 +63,40 @@ def disks(provisioner, **parameters):
 
 def of_key(name):
     return {"customerManagedEncryption": {"kmsKeyName": name}}
+
+
+def hosted(**inputs):
+    type_ = "aws:sagemaker/endpointConfiguration:EndpointConfiguration"
+    return make(type_, inputs={"productionVariants": [{"instanceType": "ml.m5.xlarge"}], **inputs})
+
+
+def vectors(type_, **inputs):
+    return make(f"aws:s3/{type_}", inputs=inputs)
+
+
+OURS = ref(KEY, "arn")
+# Where what answers, caches and finds names its key.
+SERVED = {
+    "aws:bedrock/agentDataSource:AgentDataSource": "serverSideEncryptionConfiguration.kmsKeyArn",
+    "aws:bedrock/guardrail:Guardrail": "kmsKeyArn",
+    "aws:dynamodb/table:Table": "serverSideEncryption.kmsKeyArn",
+    "aws:ecs/cluster:Cluster": "configuration.managedStorageConfiguration.fargateEphemeralStorageKmsKeyId",
+    "aws:elasticache/replicationGroup:ReplicationGroup": "kmsKeyId",
+    "aws:elasticache/serverlessCache:ServerlessCache": "kmsKeyId",
+    "gcp:cloudrunv2/job:Job": "template.template.encryptionKey",
+    "gcp:cloudrunv2/service:Service": "template.encryptionKey",
+    "gcp:memorystore/instance:Instance": "kmsKey",
+    "gcp:redis/instance:Instance": "customerManagedKey",
+    "gcp:vectorsearch/collection:Collection": "encryptionSpec.cryptoKeyName",
+    "gcp:vertex/aiEndpoint:AiEndpoint": "encryptionSpec.kmsKeyName",
+}
+
+
+def at(path, value=OURS):
+    """Inputs with the key at a path."""
+    for part in reversed(path.split(".")):
+        value = {part: value}
+    return value
 
 
 RULE = "encryption-own-key"
@@ -203,6 +250,31 @@ CASES = [
     bad(RULE, "a disk of Karpenter's machines", "names no key", thing(NODE_CLASS, spec={"amiFamily": "AL2023"})),
     bad(RULE, "a class of disks", "names no key", disks("ebs.csi.aws.com", type="gp3")),
     bad(RULE, "a file system", "kmsKeyId names no key", make("aws:fsx/lustreFileSystem:LustreFileSystem")),
+    bad(RULE, "a file system of Google's", "kmsKey names no key", lustre()),
+    bad(RULE, "one beside a volume of something else", "kmsKey names no key", lustre(), mounted("fsx.csi.aws.com")),
+    bad(RULE, "one that a cluster mounts", "GKE mounts no", lustre(), mounted(), enforcement="advisory"),
+    bad(
+        RULE,
+        "one that a cluster mounts, with somebody's key",
+        "no key of the environment",
+        lustre(kmsKey="mine"),
+        mounted(),
+    ),
+    bad(RULE, "a bucket of logs", "Cloud Logging says", log_bucket(), enforcement="advisory"),
+    bad(RULE, "a bucket of logs, empty settings", "names no key", log_bucket(cmekSettings={})),
+    bad(
+        RULE,
+        "a bucket of logs, with somebody's key",
+        "no key of the environment",
+        log_bucket(cmekSettings={"kmsKeyName": "mine"}),
+    ),
+    good(
+        RULE,
+        "logs and files with a key",
+        GCP_KEY,
+        log_bucket(cmekSettings={"kmsKeyName": ref(GCP_KEY, "id")}),
+        lustre(kmsKey=ref(GCP_KEY, "id")),
+    ),
     bad(
         RULE,
         "a notebook's second disk",
@@ -227,4 +299,51 @@ CASES = [
     good(RULE, "a class of disks", KEY, disks("ebs.csi.aws.com", kmsKeyId=ref(KEY, "arn"))),
     good(RULE, "a class of disks on GKE", disks("pd.csi.storage.gke.io", **{"disk-encryption-kms-key": KEY_NAME})),
     good(RULE, "a class of file systems", disks("fsx.csi.aws.com")),
+    bad(RULE, "an endpoint", "kmsKeyArn names no key", hosted()),
+    bad(
+        RULE,
+        "machines whose disks nobody encrypts",
+        "kmsKeyArn names no key",
+        hosted(productionVariants=[{"instanceType": "ml.g5.xlarge"}, {"instanceType": "ml.m5.xlarge"}]),
+    ),
+    bad(
+        RULE,
+        "what is captured",
+        "dataCaptureConfig.kmsKeyId names no key",
+        hosted(kmsKeyArn=OURS, dataCaptureConfig={}),
+    ),
+    bad(
+        RULE,
+        "answers",
+        "asyncInferenceConfig.outputConfig.kmsKeyId names no key",
+        hosted(kmsKeyArn=OURS, asyncInferenceConfig={"outputConfig": {"s3OutputPath": "s3://a"}}),
+    ),
+    good(RULE, "an endpoint with a key", KEY, hosted(kmsKeyArn=OURS, dataCaptureConfig={"kmsKeyId": OURS})),
+    good(
+        RULE,
+        "disks that the hardware encrypts",
+        hosted(productionVariants=[{"instanceType": "ml.g5.xlarge"}]),
+    ),
+    bad(RULE, "a vector bucket", "it names no key", vectors("vectorsVectorBucket:VectorsVectorBucket")),
+    good(
+        RULE,
+        "a vector bucket with a key, and its index",
+        KEY,
+        vectors("vectorsVectorBucket:VectorsVectorBucket", encryptionConfigurations=[{"kmsKeyArn": OURS}]),
+        vectors("vectorsIndex:VectorsIndex"),
+    ),
+    bad(
+        RULE,
+        "an index with another's key",
+        "no key of the environment",
+        vectors("vectorsIndex:VectorsIndex", encryptionConfigurations=[{"kmsKeyArn": "arn:aws:kms:a"}]),
+    ),
+    *(
+        case
+        for type_, path in SERVED.items()
+        for case in (
+            bad(RULE, f"{type_} without", "names no key", make(type_)),
+            good(RULE, f"{type_} with a key", KEY, make(type_, inputs=at(path))),
+        )
+    ),
 ]

@@ -38,7 +38,26 @@ def member(who):
     )
 
 
+CALLERS = {
+    "attributeCondition": "assertion.scope.matches('(^| )fraud( |$)')",
+    "oidc": {"issuerUri": "https://id.example.com", "allowedAudiences": ["ml"]},
+}
+
+
+def callers(**inputs):
+    return changed(PROVIDER, **{**CALLERS, **inputs})
+
+
 CASES = [
+    good(RULE, "callers of an endpoint", callers()),
+    bad(
+        RULE,
+        "callers of any issuer",
+        "names no repository",
+        callers(oidc={"issuerUri": f"https://{HOST}", "allowedAudiences": ["ml"]}),
+    ),
+    bad(RULE, "callers for anybody", "names no repository", callers(oidc={"issuerUri": "https://id.example.com"})),
+    bad(RULE, "callers of every endpoint", "names no repository", callers(attributeCondition="assertion.sub != ''")),
     bad(RULE, "no condition", "does not demand the token's sub", OIDC, role({})),
     bad(
         RULE,

@@ -110,7 +110,55 @@ def without(i, **inputs):
 FULL, SERVICE, ESCALATION = "identity-no-full-admin", "identity-no-service-admin", "identity-no-escalation"
 ANONYMOUS, SOURCE, DECRYPT = "identity-no-anonymous", "identity-source-named", "identity-decrypt-named"
 
+
+def balancer_logs(on=f"arn:aws:s3:::acme-dev-logs/access/AWSLogs/{ACCOUNT}/*", action="s3:PutObject"):
+    who = {"Service": "logdelivery.elasticloadbalancing.amazonaws.com"}
+    statement = {"Effect": "Allow", "Principal": who, "Action": action, "Resource": on}
+    return make("aws:s3/bucketPolicy:BucketPolicy", inputs={"policy": document(statement)})
+
+
+def fargate(action: str):
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "fargate.amazonaws.com"},
+        "Action": action,
+        "Resource": "*",
+    }
+    return make("aws:kms/key:Key", inputs={"policy": document(statement)})
+
+
+CALLERS = changed(
+    FROM_CI, member=FROM_CI.inputs["member"].replace("attribute.repository/acme/a", "attribute.endpoint/fraud")
+)
+AS_DEPLOYER = granted("roles/storage.admin", f"serviceAccount:{ref(DEPLOY_ACCOUNT, 'email')}")
+
 CASES = [
+    bad(
+        "identity-no-service-admin",
+        "callers of an endpoint",
+        "on the whole project",
+        DEPLOY_ACCOUNT,
+        CALLERS,
+        AS_DEPLOYER,
+    ),
+    good("identity-source-named", "logs of load balancers", balancer_logs()),
+    good("identity-source-named", "Fargate looks at a key", fargate("kms:DescribeKey")),
+    bad(
+        "identity-source-named", "Fargate uses a key", "may act for any", fargate("kms:GenerateDataKeyWithoutPlaintext")
+    ),
+    bad(
+        "identity-source-named",
+        "logs of any account",
+        "may act for any",
+        balancer_logs("arn:aws:s3:::acme-dev-logs/AWSLogs/*"),
+    ),
+    bad(
+        "identity-source-named",
+        "more than logs",
+        "may act for any",
+        balancer_logs(action=["s3:PutObject", "s3:GetObject"]),
+    ),
+    good("identity-no-service-admin", "the deployer of Google Cloud", DEPLOY_ACCOUNT, FROM_CI, AS_DEPLOYER),
     bad(FULL, "everything", "every action on everything", policy(Action="*")),
     bad(FULL, "everything, spelt otherwise", "every action", policy(Action=["*:*"], Resource=["*"])),
     bad(FULL, "everything but", "every action", policy(NotAction="iam:*")),
@@ -571,5 +619,45 @@ CASES = [
     bad(SOURCE, "a stream, and what is in it", "may act", log_policy("logs:CreateLogStream", "logs:PutLogEvents")),
     bad(SOURCE, "a stream of any group", "may act", log_policy("logs:CreateLogStream", resource="*")),
     bad(SOURCE, "a stream for another service", "may act", log_policy("logs:CreateLogStream", who="es.amazonaws.com")),
+    bad(
+        SOURCE,
+        "a stream of every group for events",
+        "may act",
+        log_policy("logs:CreateLogStream", resource=f"arn:aws:logs:us-west-2:{ACCOUNT}:log-group:/aws/events/*:*"),
+    ),
+    bad(
+        SOURCE,
+        "a stream of every account's group",
+        "may act",
+        log_policy("logs:CreateLogStream", resource="arn:aws:logs:us-west-2:*:log-group:/aws/events/a:*"),
+    ),
+    bad(
+        SOURCE,
+        "a stream beside those for events",
+        "may act",
+        log_policy("logs:CreateLogStream", resource=f"arn:aws:logs:us-west-2:{ACCOUNT}:log-group:/aws/eks/a/cluster:*"),
+    ),
+    bad(
+        SOURCE,
+        "an empty stream that is everything but",
+        "may act",
+        changed(
+            log_policy(),
+            policyDocument=document(
+                {
+                    "Effect": "Allow",
+                    "Principal": {"Service": "events.amazonaws.com"},
+                    "Action": "logs:CreateLogStream",
+                    "NotResource": "arn:aws:logs:us-west-2:1:log-group:a:*",
+                }
+            ),
+        ),
+    ),
+    bad(
+        SOURCE,
+        "a stream, said by a key",
+        "may act",
+        make("aws:kms/key:Key", inputs={"policy": log_policy("logs:CreateLogStream").inputs["policyDocument"]}),
+    ),
     good(SOURCE, "an empty stream for EventBridge", log_policy("logs:CreateLogStream")),
 ]

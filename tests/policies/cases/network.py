@@ -69,6 +69,17 @@ NAT = make("aws:ec2/natGateway:NatGateway", inputs={"allocationId": ref(EIP, "id
 SECOND_NAT = make("aws:ec2/natGateway:NatGateway", inputs={"secondaryAllocationIds": [ref(EIP, "id")]})
 WEB = {"layers": [{"ipProtocol": "tcp", "ports": ["443"]}]}
 
+FRONTS = make("aws:ec2/securityGroup:SecurityGroup", "fronts", inputs={"name": "acme-prod-fronts"})
+FRONT = make("aws:lb/loadBalancer:LoadBalancer", inputs={"securityGroups": [ref(FRONTS, "id")]})
+BESIDES = make("aws:ec2/instance:Instance", inputs={"vpcSecurityGroupIds": [ref(FRONTS, "id")]})
+
+
+def of_fronts(**inputs):
+    open_ = {"cidrIpv4": "0.0.0.0/0", "ipProtocol": "tcp", "fromPort": 443, "toPort": 443, **inputs}
+    type_ = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"
+    return make(type_, inputs={"securityGroupId": ref(FRONTS, "id"), **open_})
+
+
 CASES = [
     bad("network-closed", "ssh to the world", "tcp 22 is open to 0.0.0.0/0", ingress(cidrIpv4="0.0.0.0/0")),
     bad("network-closed", "ssh to the world by IPv6", "open to ::/0", ingress(cidrIpv6="::/0")),
@@ -304,6 +315,19 @@ CASES = [
     good("network-private-apis", "private access", subnetwork(privateIpGoogleAccess=True)),
     good("network-private-apis", "a proxies' subnet", subnetwork(purpose="REGIONAL_MANAGED_PROXY")),
     bad("prod-egress", "out to the world", "tcp 443 is open", aws("prod"), egress(cidrIpv4="0.0.0.0/0")),
+    bad(
+        "prod-egress", "of a front", "tcp 443 is open", aws("prod"), FRONTS, FRONT, of_fronts(), enforcement="advisory"
+    ),
+    bad(
+        "prod-egress",
+        "every port of a front",
+        "tcp 1-65535",
+        aws("prod"),
+        FRONTS,
+        FRONT,
+        of_fronts(fromPort=1, toPort=65535),
+    ),
+    bad("prod-egress", "of a front and more", "tcp 443 is open", aws("prod"), FRONTS, FRONT, BESIDES, of_fronts()),
     bad("prod-egress", "out to the world, no tier said", "tcp 443 is open", egress(cidrIpv4="0.0.0.0/0")),
     bad("prod-egress", "a network without a denial", "no rule of its firewall", gcp("prod"), NETWORK),
     bad(

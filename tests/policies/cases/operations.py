@@ -30,8 +30,35 @@ def subscription(*, comes_from=None, **inputs):
     return make("gcp:pubsub/subscription:Subscription", inputs=inputs, comes_from=comes_from)
 
 
+def invoked(**destination):
+    kind = "aws:lambda/functionEventInvokeConfig:FunctionEventInvokeConfig"
+    return make(kind, inputs={"functionName": "f", "destinationConfig": destination})
+
+
 ALARM, DEAD_LETTER = "alarm-reaches-somebody", "queue-dead-letter"
+FAILED = make("aws:sns/topic:Topic", "failed", inputs={"name": "acme-dev-ocr-failed"})
+SUBSCRIBED = make(
+    "aws:sns/topicSubscription:TopicSubscription", inputs={"topic": ref(FAILED, "arn"), "endpoint": ref(PLAIN, "arn")}
+)
+
+
+def waits(which):
+    output = {"notificationConfig": {which: ref(FAILED, "arn")}}
+    type_ = "aws:sagemaker/endpointConfiguration:EndpointConfiguration"
+    return make(type_, inputs={"asyncInferenceConfig": {"outputConfig": output}})
+
+
 CASES = [
+    good("queue-dead-letter", "failures of an endpoint", FAILED, PLAIN, SUBSCRIBED, waits("errorTopic")),
+    bad(
+        "queue-dead-letter",
+        "answers of an endpoint",
+        "no dead-letter",
+        FAILED,
+        PLAIN,
+        SUBSCRIBED,
+        waits("successTopic"),
+    ),
     bad(ALARM, "no action", "no action", alarm()),
     bad(
         ALARM,
@@ -47,6 +74,49 @@ CASES = [
     good(ALARM, "a channel", policy(notificationChannels=["c"])),
     bad(DEAD_LETTER, "no queue", "no dead-letter queue", PLAIN),
     bad(DEAD_LETTER, "no topic", "no dead-letter topic", subscription()),
+    bad(
+        DEAD_LETTER,
+        "what a schedule sends its work to",
+        "no dead-letter queue",
+        DEAD,
+        make("aws:scheduler/schedule:Schedule", inputs={"target": {"arn": ref(DEAD, "arn")}}),
+    ),
+    bad(
+        DEAD_LETTER,
+        "what a schedule sends its work to, and its dead letters elsewhere",
+        "no dead-letter queue",
+        DEAD,
+        make(
+            "aws:scheduler/schedule:Schedule",
+            inputs={"target": {"arn": ref(DEAD, "arn"), "deadLetterConfig": {"arn": ref(PLAIN, "arn")}}},
+        ),
+    ),
+    bad(
+        DEAD_LETTER,
+        "where a function's answers go",
+        "no dead-letter queue",
+        DEAD,
+        invoked(onSuccess={"destination": ref(DEAD, "arn")}),
+    ),
+    bad(
+        DEAD_LETTER,
+        "dead letters between work",
+        "no dead-letter queue",
+        DEAD,
+        QUEUE,
+        make("aws:cloudwatch/eventTarget:EventTarget", inputs={"arn": ref(DEAD, "arn")}),
+    ),
+    good(DEAD_LETTER, "where a function's failures go", DEAD, invoked(onFailure={"destination": ref(DEAD, "arn")})),
+    good(
+        DEAD_LETTER,
+        "a queue that is named in words",
+        DEAD,
+        make(
+            "aws:lambda/function:Function",
+            inputs={"deadLetterConfig": {"targetArn": "arn:aws:sqs:us-west-2:1:dead"}},
+            comes_from={"deadLetterConfig": DEAD},
+        ),
+    ),
     good(DEAD_LETTER, "a queue, which needs none itself", QUEUE, DEAD),
     good(DEAD_LETTER, "a queue by a policy apart", PLAIN, DEAD, APART),
     good(

@@ -1,5 +1,7 @@
 """Rules on pools of accelerators."""
 
+import json
+
 from tests.policies.build import bad, changed, cluster, good, make, ref, thing
 from tests.policies.cases.workloads import release
 
@@ -49,7 +51,25 @@ def bought(affinity=None, **inputs):
     return make("gcp:container/nodePool:NodePool", inputs={"nodeConfig": {**node, **inputs.pop("node", {})}, **inputs})
 
 
-RULE, DRIVER, MARKET = "pool-tainted", "pool-driver-owner", "pool-one-market"
+KEY = "arn:aws:kms:us-west-2:111111111111:key/0a1b"
+
+
+def hyperpod(*taints, type_name="AWS::SageMaker::Cluster", machine="ml.p5.48xlarge", key=KEY, root=True, **state):
+    disks = [
+        *([{"RootVolume": True, "VolumeKmsKeyId": key}] if root else []),
+        {"VolumeSizeInGB": 200, "VolumeKmsKeyId": key},
+    ]
+    group = {
+        "InstanceGroupName": "h100",
+        "InstanceType": machine,
+        "InstanceStorageConfigs": [{"EbsVolumeConfig": disk} for disk in disks],
+        "KubernetesConfig": {"Taints": list(taints)},
+    }
+    made = {"NodeRecovery": "Automatic", "VpcConfig": {"Subnets": ["subnet-1"]}, "InstanceGroups": [group], **state}
+    return make("aws:cloudcontrol/resource:Resource", inputs={"typeName": type_name, "desiredState": json.dumps(made)})
+
+
+RULE, DRIVER, MARKET, KEPT = "pool-tainted", "pool-driver-owner", "pool-one-market", "pool-kept"
 CASES = [
     bad(RULE, "GPUs of GKE", "no taint keeps", gpu()),
     bad(RULE, "a taint that only prefers", "no taint", gpu({**TAINT, "effect": "PREFER_NO_SCHEDULE"})),
@@ -125,4 +145,27 @@ CASES = [
         group(template(reservation="cr-1"), capacityType="ON_DEMAND"),
     ),
     good(MARKET, "a spot group", template(), group(template(), capacityType="SPOT")),
+    bad(RULE, "machines of HyperPod", "off the machines of h100", hyperpod()),
+    good(
+        RULE,
+        "machines of HyperPod, kept off",
+        hyperpod({"Key": "nvidia.com/gpu", "Effect": "NoSchedule"}),
+        hyperpod(machine="ml.m7i.2xlarge"),
+    ),
+    bad(KEPT, "nobody heals", "stays as it is", hyperpod(NodeRecovery="None")),
+    bad(KEPT, "a network of SageMaker", "in no network", hyperpod(VpcConfig=None)),
+    bad(KEPT, "an autoscaler without a ceiling", "past what is described", hyperpod(AutoScaling={"Mode": "Enable"})),
+    bad(KEPT, "a disk under a key of AWS", "without a key", hyperpod(key=None)),
+    bad(KEPT, "a root disk under a key of AWS", "without a key", hyperpod(root=False)),
+    good(KEPT, "as it is to be", hyperpod()),
+    good(KEPT, "a key that is yet to be made", hyperpod(key="${urn:pulumi:dev::p::aws:kms/key:Key::k#arn}")),
+    good(KEPT, "something else", hyperpod(type_name="AWS::Logs::LogGroup", NodeRecovery="None")),
+    good(
+        KEPT,
+        "not known yet",
+        make(
+            "aws:cloudcontrol/resource:Resource",
+            inputs={"typeName": "AWS::SageMaker::Cluster", "desiredState": "later"},
+        ),
+    ),
 ]

@@ -18,6 +18,10 @@ def group(days):
     return make("aws:cloudwatch/logGroup:LogGroup", inputs={"retentionInDays": days})
 
 
+def volume(policy):
+    return thing("core/v1:PersistentVolume", spec={"persistentVolumeReclaimPolicy": policy})
+
+
 CASES = [
     bad("prod-protection", "not protected", "not protected", aws("prod"), replace(BUCKET, protect=False)),
     bad(
@@ -80,6 +84,14 @@ CASES = [
         make("aws:sagemaker/domain:Domain", inputs={"retentionPolicy": {"homeEfsFileSystem": "Delete"}}, **KEPT),
     ),
     bad("prod-protection", "a claim", "not protected", aws("prod"), thing("core/v1:PersistentVolumeClaim")),
+    bad("prod-protection", "a volume", "not protected", aws("prod"), volume("Delete")),
+    good("prod-protection", "a volume of a file system", aws("prod"), volume("Retain")),
+    good(
+        "prod-protection",
+        "a claim on a file system",
+        aws("prod"),
+        thing("core/v1:PersistentVolumeClaim", spec={"volumeName": "scratch.team-vision"}),
+    ),
     good(
         "prod-protection",
         "clusters",

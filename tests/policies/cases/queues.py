@@ -53,6 +53,16 @@ def gke(most=2, count=4, labels=None, **gpu):
     return make("gcp:container/nodePool:NodePool", inputs={"nodeConfig": config, "autoscaling": scaling})
 
 
+_SLICE = "cloud.google.com/gke-tpu-topology"
+TPU = {**LABELS, "cloud.google.com/gke-tpu-accelerator": "tpu-v5-lite-podslice", _SLICE: "4x4"}
+
+
+def tpu(topology=None):
+    config = {"labels": LABELS, "machineType": "ct5lp-hightpu-4t"}
+    placed = {"placementPolicy": {"type": "COMPACT", "tpuTopology": topology}} if topology else {}
+    return make("gcp:container/nodePool:NodePool", inputs={"nodeConfig": config, **placed})
+
+
 TEMPLATE = make("aws:ec2/launchTemplate:LaunchTemplate", "template", inputs={"instanceType": "p5.48xlarge"})
 
 
@@ -98,6 +108,9 @@ CASES = [
     bad(WHOLE, "on the other cloud's machines", "no pool has machines", *IN, flavor(), gke()),
     good(WHOLE, "all of it", *IN, SPACE, queue(), flavor(), local(), karpenter()),
     good(WHOLE, "on machines of GKE", GKE, cluster(GKE), flavor(), gke()),
+    bad(WHOLE, "on another slice", "no pool has machines", GKE, cluster(GKE), flavor(**TPU), tpu("2x4")),
+    good(WHOLE, "on a slice of TPUs", GKE, cluster(GKE), flavor(**TPU), tpu("4x4")),
+    good(WHOLE, "on one machine with TPUs", GKE, cluster(GKE), flavor(**{**TPU, _SLICE: "2x2"}), tpu()),
     good(WHOLE, "a flavor that is no machine", *IN, changed(flavor(), spec={})),
     bad(
         WITHIN,

@@ -2,7 +2,7 @@
 
 import json
 
-from tests.policies.build import ACCOUNT, bad, good, make, ref, thing
+from tests.policies.build import ACCOUNT, aws, bad, good, make, ref, thing
 
 CONFINED = {
     "allowPrivilegeEscalation": False,
@@ -73,8 +73,49 @@ def service(kind="LoadBalancer", **annotations):
     return thing("core/v1:Service", annotations=annotations, spec={"type": kind})
 
 
+def function(image):
+    return make("aws:lambda/function:Function", inputs={"imageUri": image} if image else {"runtime": "python3.13"})
+
+
+def model(image):
+    return make("aws:sagemaker/model:Model", inputs={"primaryContainer": {"image": image}})
+
+
+def run(image, **more):
+    container = {"image": image, **more}
+    return make("gcp:cloudrunv2/service:Service", inputs={"template": {"containers": [container]}})
+
+
+OURS = f"{ACCOUNT}.dkr.ecr.us-west-2.amazonaws.com/acme-dev-serving:1.0"
+RULE = "image-own"
+OWN = [
+    bad(RULE, "a public registry", "no registry of ours", function("public.ecr.aws/lambda/python:3.13")),
+    bad(RULE, "somebody's", "no registry of ours", model("somebody/model:1.0")),
+    bad(RULE, "a look-alike", "no registry of ours", run("evil.example.com/us-docker.pkg.dev/a:1")),
+    bad(RULE, "in dev", "no registry of ours", aws(), function("public.ecr.aws/a:1"), enforcement="advisory"),
+    good(
+        RULE,
+        "ours",
+        function(OURS),
+        model(OURS),
+        run("us-central1-docker.pkg.dev/acme-ai-dev/serving/a:1.0"),
+        function(None),
+    ),
+    good(RULE, "not yet known", REPOSITORY, function(ref(REPOSITORY, "repositoryUrl") + ":1.0")),
+    bad("image-pinned", "a model", "latest is whatever", model(OURS.replace("1.0", "latest"))),
+    bad("image-pinned", "Cloud Run", "has no tag", run("us-central1-docker.pkg.dev/acme-ai-dev/serving/a")),
+    good("image-pinned", "a model of a version", model(OURS)),
+    bad("secret-not-in-clear", "Cloud Run", "API_KEY holds", run("a:1", envs=[{"name": "API_KEY", "value": "x"}])),
+    good(
+        "secret-not-in-clear",
+        "a reference of Cloud Run",
+        run("a:1", envs=[{"name": "API_KEY", "valueSource": {"secretKeyRef": {"secret": "a"}}}]),
+    ),
+]
+
 RULE = "image-pinned"
 CASES = [
+    *OWN,
     bad(RULE, "latest", "whatever was pushed last", deployment(container(image="registry.k8s.io/kubectl:latest"))),
     bad(RULE, "no tag", "has no tag", deployment(container(image="localhost:5000/training"))),
     bad(
@@ -177,12 +218,32 @@ CASES = [
         "not among",
         release("kueue", repositoryOpts={"repo": "https://charts.example.com"}),
     ),
+    bad(
+        "chart-pinned",
+        "another chart of Kyverno's",
+        "kyverno-policies is not among the charts",
+        release("kyverno-policies", repositoryOpts={"repo": "https://kyverno.github.io/kyverno/"}),
+    ),
+    bad(
+        "chart-pinned",
+        "another chart of a registry",
+        "not among",
+        release("oci://registry.k8s.io/other/charts/kueue"),
+        release("oci://registry.k8s.io/kueue/charts/jobset"),
+    ),
     bad("chart-pinned", "nowhere", "not among", release("kueue")),
     good("chart-pinned", "its project's own", release()),
     good(
         "chart-pinned",
         "by its repository",
-        release("kuberay", repositoryOpts={"repo": "https://ray-project.github.io/kuberay-helm/"}, version="v1.7.0"),
+        release(
+            "kuberay-operator", repositoryOpts={"repo": "https://ray-project.github.io/kuberay-helm/"}, version="v1.7.0"
+        ),
+    ),
+    good(
+        "chart-pinned",
+        "Kyverno's own",
+        release("kyverno", repositoryOpts={"repo": "https://kyverno.github.io/kyverno/"}, version="3.9.0"),
     ),
     good("chart-pinned", "a mirror of ours", release(f"oci://{ACCOUNT}.dkr.ecr.us-west-2.amazonaws.com/mirror/kueue")),
     good("chart-pinned", "in the program itself", release("./charts/mine", version=None)),

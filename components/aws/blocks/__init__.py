@@ -1,0 +1,1 @@
+"""What components of this cloud are made of: the only components that another one may build."""

@@ -1,0 +1,1 @@
+"""Serving: endpoints of every kind, and what stands in front of them and beside them."""

@@ -1,0 +1,317 @@
+"""Serving: the table of contents. What is built, in which order, and what each part hands to the next."""
+
+from typing import Any
+
+import pulumi
+
+from components import contracts, plan
+from components.aws.blocks.hosting import Served, Zone, served
+from components.aws.blocks.log_group import TRANSFORM_JOBS, LogGroup, LogGroupArgs
+from components.aws.registry.models import Source, reading
+from components.aws.retrieval.prompts import Prompts, PromptsArgs
+from components.aws.serving.asynchronous import Asynchronous, AsynchronousArgs
+from components.aws.serving.batch import Batch, BatchArgs
+from components.aws.serving.cache import Cache, CacheArgs
+from components.aws.serving.container import Container, ContainerArgs
+from components.aws.serving.edge import Edge, EdgeArgs
+from components.aws.serving.edge import Zone as EdgeZone
+from components.aws.serving.fleets import Fleets, FleetsArgs
+from components.aws.serving.function import Function, FunctionArgs
+from components.aws.serving.gateway import Gateway, GatewayArgs
+from components.aws.serving.llm import Guard, Llm, LlmArgs
+from components.aws.serving.passage import Passage, PassageArgs
+from components.aws.serving.realtime import RealTime, RealTimeArgs
+from components.aws.serving.serverless import Serverless, ServerlessArgs
+from components.aws.serving.services import Services, ServicesArgs
+from components.core.accelerators import Machine
+from components.core.fronts import fronts
+from components.scope import Scope
+from components.spec import serving
+from components.spec.endpoints import alarms, answering, fitting, where
+from components.spec.environment import Environment
+from components.spec.foundation import Aws
+from components.spec.models import Container as Packed
+from components.spec.models import Package
+from components.spec.releases import Shadow
+
+# Requests at once of an instance whose target is given by the second.
+_EACH = 10
+
+
+def build(
+    environment: Environment,
+    place: Aws,
+    base: contracts.Foundation,
+    registry: contracts.Registry,
+    training: contracts.Training,
+    guardrails: contracts.Guardrails,
+    *,
+    scope: Scope,
+    parent: pulumi.Resource,
+) -> contracts.Serving:
+    """Build what answers, as children of `parent`."""
+    found: dict[str, contracts.Endpoint] = {}
+    mine = {name: spec for name, spec in answering(environment, "aws").items() if where(spec) == "managed"}
+    jobs = (
+        LogGroup(
+            "transform-logs",
+            LogGroupArgs(path=TRANSFORM_JOBS, key=base.keys.domains["logs"]),
+            scope=scope,
+            parent=parent,
+        ).outputs.id
+        if any(isinstance(spec, serving.Batch) for spec in mine.values())
+        else None
+    )
+    fleets = (
+        Fleets(
+            "fleets",
+            FleetsArgs(logs_key=base.keys.domains["logs"], boundary=base.boundary),
+            scope=scope,
+            parent=parent,
+        ).outputs
+        if any(isinstance(spec, serving.Edge) for spec in mine.values())
+        else None
+    )
+    capture = _zone(environment, base, environment.serving.capture_zone)
+    known, domain, tokens = fronts(environment, "aws"), environment.serving.domain, environment.serving.tokens
+    gateway = (
+        Gateway(
+            "gateway",
+            GatewayArgs(
+                fronts=known,
+                domain=domain.name,
+                zone=domain.zone.get("aws"),
+                network=base.network,
+                access_logs=base.storage[environment.data.access_log_zone],
+                logs_key=base.keys.domains["logs"],
+                critical=base.notifications.critical,
+                warning=base.notifications.warning,
+            ),
+            scope=scope,
+            parent=parent,
+        ).outputs
+        if known and domain
+        else None
+    )
+    for name, spec in mine.items():
+        common: dict[str, Any] = {
+            "network": base.network,
+            "compute_key": base.keys.domains["compute"],
+            "logs_key": base.keys.domains["logs"],
+            "boundary": base.boundary,
+            "critical": base.notifications.critical,
+            "warning": base.notifications.warning,
+            "team": base.notifications.teams.get(spec.team, ()),
+            "tags": {**plan.team_tags(environment, spec.team), "endpoint": name},
+        }
+        match spec:
+            case serving.RealTime():
+                shadow = spec.release.model if isinstance(spec.release, Shadow) else None
+                args = RealTimeArgs(
+                    spec=spec,
+                    machine=_machine(spec.compute, place),
+                    model=_model(environment, base, registry, spec.model, scope),
+                    shadow=_model(environment, base, registry, shadow, scope) if shadow else None,
+                    capture=capture,
+                    alarms=alarms(spec),
+                    **common,
+                )
+                found[name] = RealTime(name, args, scope=scope, parent=parent).outputs
+            case serving.Serverless():
+                model = _model(environment, base, registry, spec.model, scope)
+                args = ServerlessArgs(spec=spec, model=model, alarms=alarms(spec), **common)
+                found[name] = Serverless(name, args, scope=scope, parent=parent).outputs
+            case serving.Async():
+                args = AsynchronousArgs(
+                    spec=spec,
+                    machine=_machine(spec.compute, place),
+                    model=_model(environment, base, registry, spec.model, scope),
+                    zone=_zone(environment, base, spec.zone),
+                    capture=capture,
+                    alarms=alarms(spec),
+                    **common,
+                )
+                found[name] = Asynchronous(name, args, scope=scope, parent=parent).outputs
+            case serving.Batch() if jobs is not None:
+                args = BatchArgs(
+                    spec=spec,
+                    machine=_machine(spec.compute, place),
+                    model=_model(environment, base, registry, spec.model, scope),
+                    input=_zone(environment, base, spec.input.zone),
+                    zone=_zone(environment, base, spec.zone),
+                    jobs_log=jobs,
+                    **common,
+                )
+                found[name] = Batch(name, args, scope=scope, parent=parent).outputs
+            case serving.Function():
+                behind: dict[str, Any] = (
+                    {"gateway": gateway, "front": known[name], "tokens": tokens} if name in known else {}
+                )
+                function = FunctionArgs(
+                    spec=spec,
+                    model=_model(environment, base, registry, spec.model, scope),
+                    alarms=alarms(spec),
+                    **behind,
+                    **common,
+                )
+                found[name] = Function(name, function, scope=scope, parent=parent).outputs
+            case serving.Container() if gateway and tokens:
+                container = ContainerArgs(
+                    spec=spec,
+                    model=_model(environment, base, registry, spec.model, scope),
+                    alarms=alarms(spec),
+                    gateway=gateway,
+                    front=known[name],
+                    tokens=tokens,
+                    **common,
+                )
+                found[name] = Container(name, container, scope=scope, parent=parent).outputs
+            case serving.Llm():
+                guard = (
+                    Guard(
+                        id=guardrails.ids[spec.guardrail],
+                        version=guardrails.versions[spec.guardrail],
+                        key=base.keys.domains["models"],
+                    )
+                    if spec.guardrail
+                    else None
+                )
+                asked = LlmArgs(
+                    spec=spec,
+                    guard=guard,
+                    network=base.network,
+                    alarms=alarms(spec),
+                    **{key: common[key] for key in ("critical", "warning", "team", "tags")},
+                )
+                found[name] = Llm(name, asked, scope=scope, parent=parent).outputs
+            case serving.Edge() if fleets is not None:
+                artifact = spec.model.artifact
+                packed = EdgeArgs(
+                    spec=spec,
+                    image=plan.image(spec.model.image, "aws", registry.images.repositories),
+                    zone=EdgeZone(**vars(_zone(environment, base, artifact.zone))) if artifact else None,
+                    ready=fleets,
+                    boundary=base.boundary,
+                    **{key: common[key] for key in ("critical", "warning", "team", "tags")},
+                )
+                found[name] = Edge(name, packed, scope=scope, parent=parent).outputs
+            case _:
+                pass
+        if gateway and tokens and name in known and isinstance(spec, serving.RealTime | serving.Serverless):
+            passage = PassageArgs(
+                endpoint=found[name],
+                name=name,
+                most=_at_once(spec),
+                gateway=gateway,
+                front=known[name],
+                tokens=tokens,
+                **{key: value for key, value in common.items() if key not in {"critical", "warning", "team"}},
+            )
+            found[name] = Passage(f"{name}-passage", passage, scope=scope, parent=parent).outputs
+    if plan.prompted(environment, "aws"):
+        _prompts(environment, base, scope, parent)
+    return contracts.Serving(
+        endpoints={**found, **training.served},
+        caches=_caches(environment, base, scope, parent),
+        services=_services(environment, base, training, scope, parent),
+        gateway=gateway,
+    )
+
+
+def _at_once(spec: serving.RealTime | serving.Serverless) -> int:
+    """Requests at once that are handed on to an endpoint: as many as it works on."""
+    if isinstance(spec, serving.Serverless):
+        return spec.concurrency.max
+    return spec.scale.max * (spec.scale.target.concurrency or _EACH)
+
+
+def _prompts(
+    environment: Environment, base: contracts.Foundation, scope: Scope, parent: pulumi.Resource
+) -> contracts.Prompts:
+    """Prompts and answers of Bedrock are logged wherever a model of it is asked."""
+    retrieval = environment.retrieval
+    zone = _zone(environment, base, retrieval.prompt_zone)
+    args = PromptsArgs(
+        bucket=zone.bucket,
+        key=zone.key,
+        personas=base.personas,
+        readers=retrieval.prompt_readers,
+        critical=base.notifications.critical,
+    )
+    return Prompts("prompts", args, scope=scope, parent=parent).outputs
+
+
+def _caches(
+    environment: Environment, base: contracts.Foundation, scope: Scope, parent: pulumi.Resource
+) -> dict[str, contracts.Cache]:
+    told = base.notifications
+    return {
+        name: Cache(
+            name,
+            CacheArgs(
+                max_gib=spec.max_gib,
+                clients={},
+                groups={},
+                network=base.network,
+                key=base.keys.domains["data"],
+                warning=told.warning,
+                team=told.teams.get(spec.team, ()),
+                tags=plan.team_tags(environment, spec.team),
+            ),
+            scope=scope,
+            parent=parent,
+        ).outputs
+        for name, spec in sorted(environment.here(environment.serving.caches, "aws").items())
+    }
+
+
+def _services(
+    environment: Environment,
+    base: contracts.Foundation,
+    training: contracts.Training,
+    scope: Scope,
+    parent: pulumi.Resource,
+) -> contracts.Services | None:
+    if not environment.serving.services:
+        return None
+    args = ServicesArgs(
+        services=environment.serving.services,
+        identities=training.queues.identities if training.queues else {},
+        tags={team: plan.team_tags(environment, team) for team in environment.teams},
+        network=base.network,
+        warning=base.notifications.warning,
+    )
+    return Services("services", args, scope=scope, parent=parent).outputs
+
+
+def _zone(environment: Environment, base: contracts.Foundation, name: str) -> Zone:
+    return Zone(bucket=base.storage[name], key=base.keys.domains[environment.data.zones[name].key])
+
+
+def _machine(compute: serving.Compute, place: Aws) -> Machine:
+    found = fitting(compute, "aws", place.region)
+    if found is None:  # a description is not loaded without one
+        raise ValueError(compute)
+    return found
+
+
+def _model(
+    environment: Environment,
+    base: contracts.Foundation,
+    registry: contracts.Registry,
+    model: Package | Packed,
+    scope: Scope,
+) -> Served:
+    if isinstance(model, Package):
+        promoted = environment.registry.promotion.aws.source
+        source = Source(environment=promoted.environment, account=promoted.account) if promoted else None
+        return served(
+            model,
+            group=registry.models.approved[model.package],
+            statements=reading(scope, source, environment.registry.model_zone, model.package),
+        )
+    return served(
+        model,
+        image=plan.image(model.image, "aws", registry.images.repositories),
+        zone=_zone(environment, base, model.artifact.zone) if model.artifact else None,
+    )

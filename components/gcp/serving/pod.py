@@ -1,0 +1,103 @@
+"""What the pods of an endpoint in the cluster run as, and where prompts are kept that they see."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_gcp as gcp
+
+from components import contracts
+from components.contracts import Text
+from components.gcp.blocks.workload import Grant, Workload, WorkloadArgs
+from components.scope import Component, Scope, after
+
+_LISTED = "api.getAttribute('storage.googleapis.com/objectListPrefix', '')"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """What lies under a path of a storage zone: a folder ends in a slash, and without a path it is all of the zone."""
+
+    zone: str
+    bucket: contracts.Storage
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodArgs:
+    """Which pods they are, and what they read and write."""
+
+    apis: Mapping[str, Text]
+    cluster: contracts.Cluster
+    pod: tuple[str, str]
+    """Namespace and service account."""
+    reads: Mapping[str, Place]
+    """By what it is: `model`, `input`."""
+    writes: Place | None = None
+    guarded: bool = False
+    """Whether prompts and answers pass a template of Model Armor, and are kept."""
+
+
+class Pod(Component):
+    """The identity of one endpoint's pods: a service account that they alone become (Workload Identity Federation for GKE).
+
+    It reads the endpoint's model and nothing beside it; a run over many records also what it is run over, and writes its own
+    folder; a language model with a guardrail asks Model Armor and writes logs. Neither of these two has anything smaller than the
+    project that a role is granted on: which template, and which log, is what the pods are told.
+
+    Owns the account with its grants, and which pods become it. Never owns the pods, their namespace, a bucket or a template. The
+    log comes with its first entry, and is kept as long as the project's default bucket of logs says.
+
+    Costs nothing but the log, 0.50 USD a GiB above 50 GiB (us-central1, 2026-07). A destroy takes it away after the pods.
+
+    >>> condition("acme-ai-dev-models", "llama/")
+    "resource.name.startsWith('projects/_/buckets/acme-ai-dev-models/objects/llama/') || \
+api.getAttribute('storage.googleapis.com/objectListPrefix', '').startsWith('llama/')"
+    """
+
+    outputs: contracts.Pod
+
+    def __init__(self, name: str, args: PodArgs, *, scope: Scope, parent: pulumi.Resource) -> None:
+        """Make the account, and let the pods become it."""
+        super().__init__(name, scope, parent)
+        self._args = args
+        grants = {
+            label: self._objects(label, place, "roles/storage.objectViewer") for label, place in args.reads.items()
+        }
+        if args.writes:
+            grants["output"] = self._objects("output", args.writes, "roles/storage.objectUser")
+        if args.guarded:
+            grants["guardrail"] = Grant(role="roles/modelarmor.user")
+            grants["prompts"] = Grant(role="roles/logging.logWriter")
+        email = Workload(
+            f"{name}-pods",
+            WorkloadArgs(description=f"Pods of the endpoint {name}.", apis=args.apis, grants=grants),
+            scope=scope,
+            parent=self,
+        ).outputs.id
+        pods = gcp.serviceaccount.IAMMember(
+            f"{name}-pods",
+            service_account_id=email.apply(lambda account: f"projects/{scope.account}/serviceAccounts/{account}"),
+            role="roles/iam.workloadIdentityUser",
+            member=f"serviceAccount:{scope.account}.svc.id.goog[{'/'.join(args.pod)}]",
+            # The pool of identities comes with the project's first cluster: before, "Identity Pool does not exist".
+            opts=self.options(depends_on=[args.cluster.resource]),
+        )
+        project, log = args.apis["logging.googleapis.com"], scope.names.full(f"prompts-{name}")
+        self.outputs = contracts.Pod(
+            id=after(email, pods),
+            log=pulumi.Output.concat("projects/", project, "/logs/", log) if args.guarded else None,
+        )
+        self.finish(self.outputs)
+
+    def _objects(self, label: str, place: Place, role: str) -> Grant:
+        only = (label, condition(self.scope.names.of(place.zone, "bucket"), place.path)) if place.path else None
+        return Grant(role=role, bucket=place.bucket.name, condition=only)
+
+
+def condition(bucket: str, path: str) -> str:
+    """That it is this object; or of this folder, what is in it and a list of that ("IAM conditions", Cloud Storage)."""
+    name = f"projects/_/buckets/{bucket}/objects/{path}"
+    if not path.endswith("/"):
+        return f"resource.name == '{name}'"
+    return f"resource.name.startsWith('{name}') || {_LISTED}.startsWith('{path}')"
