@@ -101,6 +101,14 @@ class Storage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Zone:
+    """AWS: a storage zone with the key that encrypts what lies in it: whoever reads an object uses its key."""
+
+    bucket: Storage
+    key: Key
+
+
+@dataclass(frozen=True, kw_only=True)
 class Notifications:
     """Where everything alarms to. Each a list of what an alarm takes: topic ARNs, or names of notification channels."""
 

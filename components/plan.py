@@ -7,6 +7,7 @@ from typing import Any
 
 import pulumi
 
+from components import contracts
 from components.core.naming import Names
 from components.scope import Scope, opened
 from components.spec.endpoints import answering
@@ -130,6 +131,11 @@ def stand_ins(environment: Environment, mirrors: Mapping[str, pulumi.Output[str]
     """Public registry to the address that stands in its place: a mirror where the network has no way out, a copy always."""
     closed = dict(mirrors) if environment.network.egress == "deny" else {}
     return closed | {host: pulumi.Output.from_input(copy) for host, copy in environment.registry.copies.items()}
+
+
+def zone(environment: Environment, base: contracts.Foundation, name: str) -> contracts.Zone:
+    """A storage zone with the key of what lies in it."""
+    return contracts.Zone(bucket=base.storage[name], key=base.keys.domains[environment.data.zones[name].key])
 
 
 def zone_tags(environment: Environment, zone: str) -> dict[str, str]:

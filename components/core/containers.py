@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from components.core import iam
+from components.core import iam, promises
 from components.core.cloudwatch import Alarm, Metric
 from components.spec.endpoints import Alarm as Bound
 from components.spec.releases import AllAtOnce, BlueGreen, Canary
@@ -27,7 +27,7 @@ _SIZES: Mapping[int, tuple[int, int, int]] = {
 LARGEST = "16 vCPUs and 120 GiB"
 OLD, NEW = "a", "b"
 """The two target groups of a service; a release brings the requests from one to the other, and the next one back."""
-_HALF, _ERRORS, _MINUTE = 50, 3, 60
+_HALF, _MINUTE = 50, 60
 _ELB, _ECS = "AWS/ApplicationELB", "AWS/ECS"
 
 
@@ -104,11 +104,6 @@ class Watched:
     """What takes a release back."""
 
 
-def rollback_alarm(name: str) -> str:
-    """Name of the one alarm that takes a release back, within the environment."""
-    return f"{name}-rollback"
-
-
 def scaling(target: Target, balancer: Any, groups: Mapping[str, Any]) -> tuple[list[dict[str, Any]], float]:
     """Series and target value of the autoscaling: what one task is given of requests a second, or of requests at once.
 
@@ -180,46 +175,36 @@ def _failing(watched: Watched) -> tuple[dict[str, Metric], list[str]]:
         **_each(watched, "RequestCount", "Sum", "all"),
     }
     failed = {part: f"FILL(bad{part}, 0) + FILL(lost{part}, 0)" for part in watched.groups}
-    return metrics, [f"IF({n} >= {_ERRORS}, 100 * ({n}) / FILL(all{part}, 1), 0)" for part, n in failed.items()]
+    return metrics, [f"IF({n} >= {promises.ERRORS}, 100 * ({n}) / FILL(all{part}, 1), 0)" for part, n in failed.items()]
 
 
 def _p95(watched: Watched, bound: Bound) -> Alarm:
-    return Alarm(
-        name=f"{watched.name}-p95",
-        meaning=f"More than 5 of 100 answers of {watched.name} took longer than {bound.above:g} ms.",
+    return promises.late(
+        watched.name,
+        bound,
         first="Whether tasks are busy (its saturated alarm). If a release is new, take it back.",
-        severity="critical",
         metrics=_each(watched, "TargetResponseTime", "p95"),
         expression=f"1000 * {_most(watched)}",
-        comparison=">",
-        threshold=bound.above,
-        period=bound.minutes * _MINUTE,
-        periods=1,
     )
 
 
 def _error_rate(watched: Watched, bound: Bound) -> Alarm:
     metrics, rates = _failing(watched)
-    return Alarm(
-        name=f"{watched.name}-errors",
-        meaning=f"More than {bound.above:g} % of the requests to {watched.name} failed, {_ERRORS} of them at least.",
+    return promises.failing(
+        watched.name,
+        bound,
         first=f"Read its log group /ecs/{watched.physical}. If a release is new, take it back.",
-        severity="critical",
         metrics=metrics,
         expression=f"MAX([{', '.join(rates)}])",
-        comparison=">",
-        threshold=bound.above,
-        period=bound.minutes * _MINUTE,
-        periods=1,
     )
 
 
 def _saturation(watched: Watched, bound: Bound) -> Alarm:
-    return Alarm(
-        name=f"{watched.name}-saturated",
+    return promises.saturated(
+        watched.name,
+        bound,
         meaning=f"{bound.above:g} % of the processors of {watched.name} have been in use for {bound.minutes} minutes.",
         first="Whether more tasks start. If they do and it stays: a smaller scale.target, or more compute.cpu.",
-        severity="warning",
         metrics={
             "used": Metric(
                 namespace=_ECS,
@@ -228,27 +213,19 @@ def _saturation(watched: Watched, bound: Bound) -> Alarm:
                 statistic="Average",
             )
         },
-        comparison=">",
-        threshold=bound.above,
-        period=bound.minutes * _MINUTE,
-        periods=1,
     )
 
 
 def _ceiling(watched: Watched, bound: Bound) -> Alarm | None:
     if watched.fixed:
         return None
-    return Alarm(
-        name=f"{watched.name}-ceiling",
+    return promises.full(
+        watched.name,
+        bound,
         meaning=f"{watched.name} has had all of its {bound.above:g} tasks at work for {bound.minutes} minutes.",
         first="Whether answers are late. If so: raise its scale.max.",
-        severity="warning",
         metrics=_each(watched, "HealthyHostCount", "Maximum"),
         expression=_most(watched),
-        comparison=">=",
-        threshold=bound.above,
-        period=5 * _MINUTE,
-        periods=max(1, bound.minutes // 5),
     )
 
 
@@ -257,28 +234,15 @@ _SIGNS = {"p95_latency": _p95, "error_rate": _error_rate, "saturation": _saturat
 
 def _rollback(watched: Watched) -> Alarm:
     """One alarm for all that takes a release back: it is named in the service before the first release."""
-    bounds = {sign: watched.bounds[sign] for sign in ("p95_latency", "error_rate") if sign in watched.bounds}
-    chosen = [sign for sign in watched.signs if sign in bounds] or list(bounds)
+    chosen = promises.judged(watched.bounds, watched.signs)
     metrics: dict[str, Metric] = {}
     tests: list[str] = []
-    for sign in chosen:
+    for sign, above in chosen.items():
         if sign == "p95_latency":
             metrics |= _each(watched, "TargetResponseTime", "p95")
-            tests.append(f"1000 * {_most(watched)} > {bounds[sign].above:g}")
+            tests.append(f"1000 * {_most(watched)} > {above:g}")
         else:
             more, rates = _failing(watched)
             metrics |= more
-            tests.append(f"MAX([{', '.join(rates)}]) > {bounds[sign].above:g}")
-    return Alarm(
-        name=rollback_alarm(watched.name),
-        meaning=f"{watched.name} breaks its objective; a release that is on its way is taken back.",
-        first="Nothing by night: the former version answers. Then read the log group, and mend or withdraw the new version.",
-        severity="critical",
-        metrics=metrics,
-        expression=f"IF({' OR '.join(tests)}, 1, 0)",
-        comparison=">",
-        threshold=0,
-        period=_MINUTE,
-        periods=3,
-        breaching=2,
-    )
+            tests.append(f"MAX([{', '.join(rates)}]) > {above:g}")
+    return promises.rollback(watched.name, metrics, tests)

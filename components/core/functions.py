@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from components.core import promises
 from components.core.cloudwatch import Alarm, Metric
 from components.spec.endpoints import Alarm as Bound
 from components.spec.releases import AllAtOnce, BlueGreen, Canary
@@ -19,8 +20,7 @@ PATTERN = '{ $.severity = "ERROR" && $.event = "request" }'
 """Lines of the log that say that a request failed: the function answers those with 500, which Lambda counts as a success."""
 COMMAND = (["python", "-m", "awslambdaric"], ["runtime.aws.endpoint.handler"])
 """Entry point and command of the image of runtime/serving, as a function."""
-_ERRORS, _MINUTE = 3, 60
-"""Errors in a window below which their share says nothing."""
+_MINUTE = 60
 _ALMOST_ALL, _HALF = 99, 50
 
 
@@ -69,11 +69,6 @@ class Watched:
     """The newest version; may be an output."""
 
 
-def rollback_alarm(name: str) -> str:
-    """Name of the one alarm that takes a release back, within the environment."""
-    return f"{name}-rollback"
-
-
 def alarms(watched: Watched) -> Iterator[Alarm]:
     """What is watched of a function."""
     for sign, bound in watched.bounds.items():
@@ -115,66 +110,48 @@ def _failures(watched: Watched) -> dict[str, Metric]:
 
 
 _PERCENT = "100 * (FILL(crashed, 0) + FILL(failed, 0)) / calls"
-_ENOUGH = f"FILL(crashed, 0) + FILL(failed, 0) >= {_ERRORS}"
+_ENOUGH = f"FILL(crashed, 0) + FILL(failed, 0) >= {promises.ERRORS}"
 
 
 def _p95(watched: Watched, bound: Bound) -> Alarm:
-    return Alarm(
-        name=f"{watched.name}-p95",
-        meaning=f"More than 5 of 100 answers of {watched.name} took longer than {bound.above:g} ms.",
+    return promises.late(
+        watched.name,
+        bound,
         first="Whether starts are many (Init Duration in its log): concurrency.warm. If a release is new, take it back.",
-        severity="critical",
         metrics={"took": _called(watched, "Duration", "p95")},
         expression="took",
-        comparison=">",
-        threshold=bound.above,
-        period=bound.minutes * _MINUTE,
-        periods=1,
     )
 
 
 def _error_rate(watched: Watched, bound: Bound) -> Alarm:
-    return Alarm(
-        name=f"{watched.name}-errors",
-        meaning=f"More than {bound.above:g} % of the requests to {watched.name} failed, {_ERRORS} of them at least.",
+    return promises.failing(
+        watched.name,
+        bound,
         first=f"Read its log group /aws/lambda/{watched.physical}. If a release is new, take it back.",
-        severity="critical",
         metrics=_failures(watched),
         expression=f"IF({_ENOUGH}, {_PERCENT}, 0)",
-        comparison=">",
-        threshold=bound.above,
-        period=bound.minutes * _MINUTE,
-        periods=1,
     )
 
 
 def _saturation(watched: Watched, bound: Bound) -> Alarm:
-    return Alarm(
-        name=f"{watched.name}-saturated",
+    return promises.saturated(
+        watched.name,
+        bound,
         meaning=f"{watched.name} has had {bound.above:g} % of its requests at once for {bound.minutes} minutes.",
         first="Whether callers are more than the objective expects. If so: raise concurrency.max.",
-        severity="warning",
         metrics={"used": _metric(watched, "ConcurrentExecutions", "Maximum")},
         expression=f"100 * used / {watched.most}",
-        comparison=">",
-        threshold=bound.above,
-        period=bound.minutes * _MINUTE,
-        periods=1,
     )
 
 
 def _ceiling(watched: Watched, bound: Bound) -> Alarm:
-    return Alarm(
-        name=f"{watched.name}-ceiling",
+    return promises.full(
+        watched.name,
+        bound,
         meaning=f"{watched.name} has worked on {bound.above:g} requests at once, and no more are let in, for {bound.minutes}"
         " minutes.",
         first="Whether requests are refused (its throttled alarm). If so: raise concurrency.max.",
-        severity="warning",
         metrics={"used": _metric(watched, "ConcurrentExecutions", "Maximum")},
-        comparison=">=",
-        threshold=bound.above,
-        period=5 * _MINUTE,
-        periods=max(1, bound.minutes // 5),
     )
 
 
@@ -186,36 +163,22 @@ def _rollback(watched: Watched) -> Alarm:
 
     With a few requests of a hundred the newest one hardly moves the alias's figures.
     """
-    bounds = {sign: watched.bounds[sign] for sign in ("p95_latency", "error_rate") if sign in watched.bounds}
-    chosen = [sign for sign in watched.signs if sign in bounds] or list(bounds)
+    chosen = promises.judged(watched.bounds, watched.signs)
     metrics: dict[str, Metric] = {}
     tests: list[str] = []
-    for sign in chosen:
-        above = f"{bounds[sign].above:g}"
+    for sign, above in chosen.items():
         if sign == "p95_latency":
             metrics |= {
                 "took": _called(watched, "Duration", "p95"),
                 "newtook": _called(watched, "Duration", "p95", newest=True),
             }
-            tests.append(f"FILL(took, 0) > {above} OR FILL(newtook, 0) > {above}")
+            tests.append(f"FILL(took, 0) > {above:g} OR FILL(newtook, 0) > {above:g}")
         else:
             metrics |= {
                 **_failures(watched),
                 "newcrashed": _called(watched, "Errors", "Sum", newest=True),
                 "newcalls": _called(watched, "Invocations", "Sum", newest=True),
             }
-            newest = f"FILL(newcrashed, 0) >= {_ERRORS} AND 100 * FILL(newcrashed, 0) / FILL(newcalls, 1) > {above}"
-            tests.append(f"({_ENOUGH} AND {_PERCENT} > {above}) OR ({newest})")
-    return Alarm(
-        name=rollback_alarm(watched.name),
-        meaning=f"{watched.name} breaks its objective; a release that is on its way is taken back.",
-        first="Nothing by night: the former version answers. Then read the log group, and mend or withdraw the new version.",
-        severity="critical",
-        metrics=metrics,
-        expression=f"IF({' OR '.join(tests)}, 1, 0)",
-        comparison=">",
-        threshold=0,
-        period=_MINUTE,
-        periods=3,
-        breaching=2,
-    )
+            newest = f"FILL(newcrashed, 0) >= {promises.ERRORS} AND 100 * FILL(newcrashed, 0) / FILL(newcalls, 1) > {above:g}"
+            tests.append(f"({_ENOUGH} AND {_PERCENT} > {above:g}) OR ({newest})")
+    return promises.rollback(watched.name, metrics, tests)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any, Literal
 
+from components.core import promises
 from components.core.accelerators import ACCELERATORS, Machine
 from components.core.cloudwatch import Alarm, Metric
 from components.core.sagemaker import instance
@@ -142,8 +143,6 @@ def repository(reference: str, at: str, namespace: str) -> str:
 
 # ---- What is watched
 
-_ERRORS = 3
-"""Errors in a window below which their share says nothing."""
 _REQUESTS = 20
 """Requests in a window: of fewer, 95 of 100 is the slowest one."""
 
@@ -173,11 +172,6 @@ def alarms(watched: Watched) -> list[Alarm]:
     """
     found = [_SIGNS[sign](watched, bound) for sign, bound in watched.bounds.items() if sign in _SIGNS]
     return [*(alarm for alarm in found if alarm), *_rollback(watched)]
-
-
-def rollback_alarm(name: str) -> str:
-    """Name of the one alarm that takes a release back, within the environment."""
-    return f"{name}-rollback"
 
 
 def _metric(watched: Watched, name: str, statistic: Any, *, variant: bool = True, namespace: str = NAMESPACE) -> Metric:
@@ -213,32 +207,22 @@ def _percent(watched: Watched) -> str:
 
 
 def _p95(watched: Watched, bound: Bound) -> Alarm:
-    return Alarm(
-        name=f"{watched.name}-p95",
-        meaning=f"More than 5 of 100 answers of {watched.name} took longer than {bound.above:g} ms.",
+    return promises.late(
+        watched.name,
+        bound,
         first="Compare ModelLatency with OverheadLatency: the model, or what is around it. If a release is new, take it back.",
-        severity="critical",
         metrics={**_latency(watched), "calls": _metric(watched, "Invocations", "Sum")},
         expression=f"IF(calls >= {_REQUESTS}, {_MS}, 0)",
-        comparison=">",
-        threshold=bound.above,
-        period=bound.minutes * _MINUTE,
-        periods=1,
     )
 
 
 def _error_rate(watched: Watched, bound: Bound) -> Alarm:
-    return Alarm(
-        name=f"{watched.name}-errors",
-        meaning=f"More than {bound.above:g} % of the requests to {watched.name} failed, {_ERRORS} of them at least.",
+    return promises.failing(
+        watched.name,
+        bound,
         first=f"Read its log group {HOSTS}/{watched.physical}. If a release is new, take it back.",
-        severity="critical",
         metrics=_failures(watched),
-        expression=f"IF(errors >= {_ERRORS}, {_percent(watched)}, 0)",
-        comparison=">",
-        threshold=bound.above,
-        period=bound.minutes * _MINUTE,
-        periods=1,
+        expression=f"IF(errors >= {promises.ERRORS}, {_percent(watched)}, 0)",
     )
 
 
@@ -271,17 +255,13 @@ def _saturation(watched: Watched, bound: Bound) -> Alarm | None:
         metrics = {"used": _metric(watched, name, "Average", namespace=HOSTS)}
         # The sum of its cores, or of its GPUs.
         expression, what = f"used / {parts}", "GPUs" if graphics else "processors"
-    return Alarm(
-        name=f"{watched.name}-saturated",
+    return promises.saturated(
+        watched.name,
+        bound,
         meaning=f"{bound.above:g} % of the {what} of {watched.name} have been in use for {bound.minutes} minutes.",
         first="Whether more instances start. If they do and it stays: a smaller scale.target, or a larger machine.",
-        severity="warning",
         metrics=metrics,
         expression=expression,
-        comparison=">",
-        threshold=bound.above,
-        period=bound.minutes * _MINUTE,
-        periods=1,
     )
 
 
@@ -304,17 +284,14 @@ def _ceiling(watched: Watched, bound: Bound) -> Alarm | None:
             "each": _metric(watched, part, statistic, variant=variant),
         }
         expression, threshold, key = "IF(each > 0, all / each, 0)", bound.above - 0.5, "scale.max"
-    return Alarm(
-        name=f"{watched.name}-ceiling",
+    return promises.full(
+        watched.name,
+        bound,
         meaning=f"{watched.name} has had all of its {bound.above:g} instances at work for {bound.minutes} minutes.",
         first=f"Whether answers are late. If so: raise its {key}, and the quota of its machine.",
-        severity="warning",
         metrics=metrics,
         expression=expression,
-        comparison=">=",
         threshold=threshold,
-        period=5 * _MINUTE,
-        periods=max(1, bound.minutes // 5),
     )
 
 
@@ -335,28 +312,15 @@ def _rollback(watched: Watched) -> Iterator[Alarm]:
     """
     if not watched.signs:
         return
-    bounds = {sign: watched.bounds[sign] for sign in ("p95_latency", "error_rate") if sign in watched.bounds}
-    chosen = [sign for sign in watched.signs if sign in bounds] or list(bounds)
+    chosen = promises.judged(watched.bounds, watched.signs)
     tests = {
         "p95_latency": lambda bound: f"{_MS} > {bound:g}",
-        "error_rate": lambda bound: f"(errors >= {_ERRORS} AND {_percent(watched)} > {bound:g})",
+        "error_rate": lambda bound: f"(errors >= {promises.ERRORS} AND {_percent(watched)} > {bound:g})",
     }
     metrics: dict[str, Metric] = {}
     for sign in chosen:
         metrics |= _latency(watched) if sign == "p95_latency" else _failures(watched)
-    yield Alarm(
-        name=rollback_alarm(watched.name),
-        meaning=f"{watched.name} breaks its objective; a release that is on its way is taken back.",
-        first="Nothing by night: the former version answers. Then read the log group, and mend or withdraw the new version.",
-        severity="critical",
-        metrics=metrics,
-        expression=f"IF({' OR '.join(tests[sign](bounds[sign].above) for sign in chosen)}, 1, 0)",
-        comparison=">",
-        threshold=0,
-        period=_MINUTE,
-        periods=3,
-        breaching=2,
-    )
+    yield promises.rollback(watched.name, metrics, [tests[sign](above) for sign, above in chosen.items()])
 
 
 NOBODY_WORKS = "HasBacklogWithoutCapacity"

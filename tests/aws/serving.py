@@ -9,11 +9,12 @@ import pulumi
 import pulumi_aws as aws
 
 from components import contracts
-from components.aws.blocks.hosting import Served, Zone, served
+from components.aws.blocks.hosting import Served, served
 from components.aws.serving.asynchronous import Asynchronous, AsynchronousArgs
 from components.aws.serving.batch import Batch, BatchArgs
 from components.aws.serving.realtime import RealTime, RealTimeArgs
 from components.aws.serving.serverless import Serverless, ServerlessArgs
+from components.contracts import Zone
 from components.core import iam
 from components.core.accelerators import Machine, machine
 from components.core.naming import Names

@@ -17,6 +17,7 @@ from botocore.validate import ParamValidator  # pyright: ignore[reportMissingTyp
 
 from components import contracts
 from components.aws.training import pipelines, tracking, workbench
+from components.contracts import Zone
 from components.core import iam
 from components.core.accelerators import MACHINES
 from components.core.naming import Names
@@ -131,10 +132,10 @@ def trains(*, record_to: bool = True, **changes: Any) -> pipelines.PipelinesArgs
         runs={"fraud": run("fraud", pipeline(**changes), "aws", "us-west-2")},
         tags={"fraud": {"team": "risk"}},
         zones={
-            zone: pipelines.Zone(bucket=bucket(zone), key=key("data" if zone in ("raw", "curated") else "models"))
+            zone: Zone(bucket=bucket(zone), key=key("data" if zone in ("raw", "curated") else "models"))
             for zone in ZONES
         },
-        packages=pipelines.Zone(bucket=bucket("models"), key=key("models")),
+        packages=Zone(bucket=bucket("models"), key=key("models")),
         candidates={"fraud": text(f"{AT}:model-package-group/acme-ai-dev-fraud")},
         network=network(),
         key=key("compute"),

@@ -18,7 +18,8 @@ from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
 from components import contracts
-from components.aws.training.queues import Queues, QueuesArgs, Team, Zone
+from components.aws.training.queues import Queues, QueuesArgs, Team
+from components.contracts import Zone
 from components.core import batch
 from components.core.naming import LIMITS, Names
 from components.scope import PROJECT, Scope

@@ -8,8 +8,9 @@ import pulumi
 import pytest
 
 from components import contracts
-from components.aws.serving.edge import Edge, EdgeArgs, Zone, pace
+from components.aws.serving.edge import Edge, EdgeArgs, pace
 from components.aws.serving.fleets import Fleets, FleetsArgs
+from components.contracts import Zone
 from components.spec import serving
 from policies.model import Graph
 from preview.difference import compare

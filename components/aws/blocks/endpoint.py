@@ -12,7 +12,7 @@ from components import contracts
 from components.aws.blocks.alarms import Alarms, AlarmsArgs
 from components.aws.blocks.hosting import Place
 from components.contracts import Text
-from components.core import cloudwatch, hosting, iam
+from components.core import cloudwatch, hosting, iam, promises
 from components.core.accelerators import Machine
 from components.core.sagemaker import instance
 from components.scope import Component, Scope, after
@@ -288,9 +288,9 @@ class Endpoint(Component):
                 "termination_wait_in_seconds": plan.bake,
                 "maximum_execution_timeout_in_seconds": plan.longest,
             },
-            # By its name as text, and the same one for every release: see `hosting.rollback_alarm`.
+            # By its name as text, and the same one for every release: see `promises.rollback_alarm`.
             "auto_rollback_configuration": {
-                "alarms": [{"alarm_name": self.scope.names.of(hosting.rollback_alarm(self.name))}]
+                "alarms": [{"alarm_name": self.scope.names.of(promises.rollback_alarm(self.name))}]
             },
         }
 

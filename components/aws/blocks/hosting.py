@@ -10,7 +10,7 @@ import pulumi_aws as aws
 from components import contracts
 from components.aws.blocks.security_group import SecurityGroup, SecurityGroupArgs
 from components.aws.blocks.workload import Workload, WorkloadArgs
-from components.contracts import Text
+from components.contracts import Text, Zone
 from components.core import hosting, iam
 from components.scope import Component, Scope
 from components.spec.models import Container, Package
@@ -31,14 +31,6 @@ _OBJECTS: Mapping[Use, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "write": (("s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"), ("kms:Decrypt", "kms:GenerateDataKey")),
 }
 """On objects, and on the key that they lie under."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Zone:
-    """A storage zone."""
-
-    bucket: contracts.Storage
-    key: contracts.Key
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ import pulumi_aws as aws
 
 from components import contracts
 from components.aws.blocks.endpoint import Answers, Capture, Endpoint, EndpointArgs, Scaling
-from components.aws.blocks.hosting import Hosting, HostingArgs, Place, Served, Use, Zone
-from components.contracts import Text
+from components.aws.blocks.hosting import Hosting, HostingArgs, Place, Served, Use
+from components.contracts import Text, Zone
 from components.core import cloudwatch, hosting, iam
 from components.core.accelerators import Machine
 from components.scope import Component, Scope, after

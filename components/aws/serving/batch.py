@@ -9,9 +9,9 @@ import pulumi_aws as aws
 
 from components import contracts
 from components.aws.blocks.alarms import Alarms, AlarmsArgs
-from components.aws.blocks.hosting import Hosting, HostingArgs, Place, Served, Zone
+from components.aws.blocks.hosting import Hosting, HostingArgs, Place, Served
 from components.aws.blocks.workload import Workload, WorkloadArgs
-from components.contracts import Text
+from components.contracts import Text, Zone
 from components.core import cloudwatch, hosting, iam
 from components.core.accelerators import Machine
 from components.core.cron import eventbridge

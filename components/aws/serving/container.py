@@ -14,7 +14,7 @@ from components.aws.blocks.route import Route, RouteArgs
 from components.aws.blocks.security_group import SecurityGroup, SecurityGroupArgs
 from components.aws.blocks.workload import Workload, WorkloadArgs
 from components.contracts import Text
-from components.core import containers, hosting, iam
+from components.core import containers, hosting, iam, promises
 from components.core.containers import NEW, OLD
 from components.core.fronts import Front
 from components.scope import Component, Scope, after
@@ -404,7 +404,7 @@ class Container(Component):
                 "enable": True,
                 "rollback": True,
                 # By its name as text: it is made before the service, and never after.
-                "alarm_names": [scope.names.of(containers.rollback_alarm(name))],
+                "alarm_names": [scope.names.of(promises.rollback_alarm(name))],
             },
             load_balancers=[
                 {

@@ -5,7 +5,7 @@ from typing import Any
 import pulumi
 
 from components import contracts, plan
-from components.aws.blocks.hosting import Served, Zone, served
+from components.aws.blocks.hosting import Served, served
 from components.aws.blocks.log_group import TRANSFORM_JOBS, LogGroup, LogGroupArgs
 from components.aws.registry.models import Source, reading
 from components.aws.retrieval.prompts import Prompts, PromptsArgs
@@ -14,7 +14,6 @@ from components.aws.serving.batch import Batch, BatchArgs
 from components.aws.serving.cache import Cache, CacheArgs
 from components.aws.serving.container import Container, ContainerArgs
 from components.aws.serving.edge import Edge, EdgeArgs
-from components.aws.serving.edge import Zone as EdgeZone
 from components.aws.serving.fleets import Fleets, FleetsArgs
 from components.aws.serving.function import Function, FunctionArgs
 from components.aws.serving.gateway import Gateway, GatewayArgs
@@ -72,7 +71,7 @@ def build(
         if any(isinstance(spec, serving.Edge) for spec in mine.values())
         else None
     )
-    capture = _zone(environment, base, environment.serving.capture_zone)
+    capture = plan.zone(environment, base, environment.serving.capture_zone)
     known, domain, tokens = fronts(environment, "aws"), environment.serving.domain, environment.serving.tokens
     gateway = (
         Gateway(
@@ -94,16 +93,19 @@ def build(
         else None
     )
     for name, spec in mine.items():
-        common: dict[str, Any] = {
+        tags = {**plan.team_tags(environment, spec.team), "endpoint": name}
+        told: dict[str, Any] = {
+            "critical": base.notifications.critical,
+            "warning": base.notifications.warning,
+            "team": base.notifications.teams.get(spec.team, ()),
+        }
+        inside: dict[str, Any] = {
             "network": base.network,
             "compute_key": base.keys.domains["compute"],
             "logs_key": base.keys.domains["logs"],
             "boundary": base.boundary,
-            "critical": base.notifications.critical,
-            "warning": base.notifications.warning,
-            "team": base.notifications.teams.get(spec.team, ()),
-            "tags": {**plan.team_tags(environment, spec.team), "endpoint": name},
         }
+        common: dict[str, Any] = {**inside, **told, "tags": tags}
         match spec:
             case serving.RealTime():
                 shadow = spec.release.model if isinstance(spec.release, Shadow) else None
@@ -126,7 +128,7 @@ def build(
                     spec=spec,
                     machine=_machine(spec.compute, place),
                     model=_model(environment, base, registry, spec.model, scope),
-                    zone=_zone(environment, base, spec.zone),
+                    zone=plan.zone(environment, base, spec.zone),
                     capture=capture,
                     alarms=alarms(spec),
                     **common,
@@ -137,8 +139,8 @@ def build(
                     spec=spec,
                     machine=_machine(spec.compute, place),
                     model=_model(environment, base, registry, spec.model, scope),
-                    input=_zone(environment, base, spec.input.zone),
-                    zone=_zone(environment, base, spec.zone),
+                    input=plan.zone(environment, base, spec.input.zone),
+                    zone=plan.zone(environment, base, spec.zone),
                     jobs_log=jobs,
                     **common,
                 )
@@ -181,7 +183,8 @@ def build(
                     guard=guard,
                     network=base.network,
                     alarms=alarms(spec),
-                    **{key: common[key] for key in ("critical", "warning", "team", "tags")},
+                    tags=tags,
+                    **told,
                 )
                 found[name] = Llm(name, asked, scope=scope, parent=parent).outputs
             case serving.Edge() if fleets is not None:
@@ -189,10 +192,11 @@ def build(
                 packed = EdgeArgs(
                     spec=spec,
                     image=plan.image(spec.model.image, "aws", registry.images.repositories),
-                    zone=EdgeZone(**vars(_zone(environment, base, artifact.zone))) if artifact else None,
+                    zone=plan.zone(environment, base, artifact.zone) if artifact else None,
                     ready=fleets,
                     boundary=base.boundary,
-                    **{key: common[key] for key in ("critical", "warning", "team", "tags")},
+                    tags=tags,
+                    **told,
                 )
                 found[name] = Edge(name, packed, scope=scope, parent=parent).outputs
             case _:
@@ -205,7 +209,8 @@ def build(
                 gateway=gateway,
                 front=known[name],
                 tokens=tokens,
-                **{key: value for key, value in common.items() if key not in {"critical", "warning", "team"}},
+                tags=tags,
+                **inside,
             )
             found[name] = Passage(f"{name}-passage", passage, scope=scope, parent=parent).outputs
     if plan.prompted(environment, "aws"):
@@ -230,7 +235,7 @@ def _prompts(
 ) -> contracts.Prompts:
     """Prompts and answers of Bedrock are logged wherever a model of it is asked."""
     retrieval = environment.retrieval
-    zone = _zone(environment, base, retrieval.prompt_zone)
+    zone = plan.zone(environment, base, retrieval.prompt_zone)
     args = PromptsArgs(
         bucket=zone.bucket,
         key=zone.key,
@@ -284,10 +289,6 @@ def _services(
     return Services("services", args, scope=scope, parent=parent).outputs
 
 
-def _zone(environment: Environment, base: contracts.Foundation, name: str) -> Zone:
-    return Zone(bucket=base.storage[name], key=base.keys.domains[environment.data.zones[name].key])
-
-
 def _machine(compute: serving.Compute, place: Aws) -> Machine:
     found = fitting(compute, "aws", place.region)
     if found is None:  # a description is not loaded without one
@@ -313,5 +314,5 @@ def _model(
     return served(
         model,
         image=plan.image(model.image, "aws", registry.images.repositories),
-        zone=_zone(environment, base, model.artifact.zone) if model.artifact else None,
+        zone=plan.zone(environment, base, model.artifact.zone) if model.artifact else None,
     )

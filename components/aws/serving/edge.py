@@ -11,7 +11,7 @@ import pulumi_aws as aws
 from components import contracts
 from components.aws.blocks.alarms import Alarms, AlarmsArgs
 from components.aws.blocks.workload import Workload, WorkloadArgs
-from components.contracts import Text
+from components.contracts import Text, Zone
 from components.core import iam
 from components.core.cloudwatch import Alarm, Metric
 from components.core.hosting import digest, repository
@@ -30,14 +30,6 @@ _THING = "${iot:Connection.Thing.ThingName}"
 _PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 # One alarm tells five at most ("PutMetricAlarm", AlarmActions).
 _TOLD = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Zone:
-    """The storage zone that the model lies in."""
-
-    bucket: contracts.Storage
-    key: contracts.Key
 
 
 @dataclass(frozen=True, kw_only=True)

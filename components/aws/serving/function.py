@@ -13,7 +13,7 @@ from components.aws.blocks.lambda_function import LambdaFunction, LambdaFunction
 from components.aws.blocks.route import Route, RouteArgs
 from components.aws.blocks.workload import Workload, WorkloadArgs
 from components.contracts import Text
-from components.core import functions, iam
+from components.core import functions, iam, promises
 from components.core.fronts import Front
 from components.core.functions import ALIAS
 from components.scope import Component, Scope, after
@@ -254,7 +254,7 @@ class Function(Component):
                 "enabled": True,
                 # Nobody knows how the new version does: then it does not go on.
                 "ignore_poll_alarm_failure": False,
-                "alarms": [scope.names.of(functions.rollback_alarm(name))],
+                "alarms": [scope.names.of(promises.rollback_alarm(name))],
             },
             tags=dict(args.tags),
             opts=self.options(depends_on=before),

@@ -9,7 +9,7 @@ import pulumi_aws as aws
 from components import contracts
 from components.aws.blocks.alarms import Alarms, AlarmsArgs
 from components.contracts import Text
-from components.core import iam
+from components.core import iam, promises
 from components.core.answering import GEOGRAPHIES
 from components.core.cloudwatch import Alarm, Metric
 from components.scope import Component, Scope, after
@@ -21,8 +21,6 @@ _INVOKE = ("bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream")
 """Converse and ConverseStream are these two as well ("Actions, resources, and condition keys for Amazon Bedrock")."""
 _GUARDRAIL, _PROFILE = "bedrock:GuardrailIdentifier", "bedrock:InferenceProfileArn"
 _MINUTE = 60
-_FEW = 3
-"""Errors in a window below which their share says nothing."""
 _REFUSED = 10
 """Requests in five minutes that Bedrock refused, and that clients will have tried again."""
 # One alarm tells five at most ("PutMetricAlarm", AlarmActions).
@@ -234,21 +232,16 @@ def alarms(name: str, model: Text, bounds: Mapping[str, Bound]) -> Iterator[Alar
             periods=1,
         )
     if bound := bounds.get("error_rate"):
-        yield Alarm(
-            name=f"{name}-errors",
-            meaning=f"More than {bound.above:g} % of the requests to {name} failed, {_FEW} of them at least.",
+        yield promises.failing(
+            name,
+            bound,
             first="Whether they are callers' errors (InvocationClientErrors: a prompt too long, a former guardrail).",
-            severity="critical",
             metrics={
                 "theirs": metric("InvocationServerErrors", "Sum"),
                 "ours": metric("InvocationClientErrors", "Sum"),
                 "calls": metric("Invocations", "Sum"),
             },
-            expression=f"IF(SUM([theirs, ours]) >= {_FEW}, 100 * SUM([theirs, ours]) / MAX([calls, theirs, ours]), 0)",
-            comparison=">",
-            threshold=bound.above,
-            period=bound.minutes * _MINUTE,
-            periods=1,
+            expression=f"IF(SUM([theirs, ours]) >= {promises.ERRORS}, 100 * SUM([theirs, ours]) / MAX([calls, theirs, ours]), 0)",
         )
     yield Alarm(
         name=f"{name}-refused",

@@ -7,8 +7,8 @@ import pulumi
 
 from components import contracts
 from components.aws.blocks.endpoint import Capture, Endpoint, EndpointArgs, Scaling
-from components.aws.blocks.hosting import Hosting, HostingArgs, Place, Served, Zone
-from components.contracts import Text
+from components.aws.blocks.hosting import Hosting, HostingArgs, Place, Served
+from components.contracts import Text, Zone
 from components.core import hosting
 from components.core.accelerators import Machine
 from components.scope import Component, Scope

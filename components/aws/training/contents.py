@@ -17,10 +17,8 @@ from components.aws.serving.pod import Place, Pod, PodArgs
 from components.aws.training.database import Database, DatabaseArgs
 from components.aws.training.hyperpod import HyperPod, HyperPodArgs
 from components.aws.training.pipelines import Pipelines, PipelinesArgs
-from components.aws.training.pipelines import Zone as PipelineZone
 from components.aws.training.pools import Pools, PoolsArgs
 from components.aws.training.queues import Queues, QueuesArgs, Team
-from components.aws.training.queues import Zone as QueueZone
 from components.aws.training.tracking import Tracking, TrackingArgs
 from components.aws.training.verifier import Verifier, VerifierArgs
 from components.aws.training.workbench import User, Workbench, WorkbenchArgs
@@ -66,8 +64,8 @@ def build(
                 team: Team(share=spec.share, tags=plan.team_tags(environment, team))
                 for team, spec in training.teams.items()
             },
-            checkpoints={name: QueueZone(**_zone(environment, base, name)) for name in training.checkpoint_zones},
-            readable={name: QueueZone(**_zone(environment, base, name)) for name in plan.readable(environment)},
+            checkpoints={name: plan.zone(environment, base, name) for name in training.checkpoint_zones},
+            readable={name: plan.zone(environment, base, name) for name in plan.readable(environment)},
             image=plan.image(training.image, "aws", registry.images.repositories),
             cluster=cluster,
             network=base.network,
@@ -204,11 +202,6 @@ def build(
     )
 
 
-def _zone(environment: Environment, base: contracts.Foundation, name: str) -> dict[str, Any]:
-    """A storage zone with the key of what lies in it."""
-    return {"bucket": base.storage[name], "key": base.keys.domains[environment.data.zones[name].key]}
-
-
 def _cluster(
     environment: Environment,
     place: Aws,
@@ -301,8 +294,9 @@ def _served(
 ) -> dict[str, Served]:
     """What answers in the cluster, by name, with what the cloud has made for each."""
 
-    def place(zone: str, path: str) -> Place:
-        return Place(**_zone(environment, base, zone), path=path)
+    def place(name: str, path: str) -> Place:
+        zone = plan.zone(environment, base, name)
+        return Place(bucket=zone.bucket, key=zone.key, path=path)
 
     def uri(place: Place) -> contracts.Text:
         return pulumi.Output.concat(place.bucket.uri, "/", place.path)
@@ -364,9 +358,8 @@ def _tracking(
     spec = environment.training.tracking
     if spec is None or spec.server != "managed":
         return None
-    args = TrackingArgs(
-        **_zone(environment, base, spec.zone), register_models=spec.register_models, boundary=base.boundary
-    )
+    zone = plan.zone(environment, base, spec.zone)
+    args = TrackingArgs(bucket=zone.bucket, key=zone.key, register_models=spec.register_models, boundary=base.boundary)
     return Tracking("tracking", args, scope=scope, parent=parent)
 
 
@@ -419,7 +412,9 @@ def _workbench(
         disk_gib=spec.disk_gib,
         max_disk_gib=spec.max_disk_gib,
         zones=[
-            WorkbenchZone(**_zone(environment, base, name), readers=zone.readers, writers=zone.writers)
+            WorkbenchZone(
+                bucket=base.storage[name], key=base.keys.domains[zone.key], readers=zone.readers, writers=zone.writers
+            )
             for name, zone in environment.data.zones.items()
             if name != environment.data.access_log_zone
         ],
@@ -446,8 +441,8 @@ def _pipelines(
     args = PipelinesArgs(
         runs=plan.runs(environment, "aws", registry.images.repositories),
         tags={name: plan.team_tags(environment, pipeline.team) for name, pipeline in mine.items()},
-        zones={name: PipelineZone(**_zone(environment, base, name)) for name in environment.data.zones},
-        packages=PipelineZone(**_zone(environment, base, environment.registry.model_zone)),
+        zones={name: plan.zone(environment, base, name) for name in environment.data.zones},
+        packages=plan.zone(environment, base, environment.registry.model_zone),
         candidates=registry.models.candidates,
         network=base.network,
         key=base.keys.domains["compute"],

@@ -10,7 +10,7 @@ import pulumi_aws as aws
 from components import contracts
 from components.aws.blocks.security_group import SecurityGroup, SecurityGroupArgs
 from components.aws.blocks.workload import Workload, WorkloadArgs
-from components.contracts import Text
+from components.contracts import Text, Zone
 from components.core import iam
 from components.core.cron import eventbridge
 from components.core.sagemaker import instance
@@ -54,14 +54,6 @@ _INTERFACES = (
     "ec2:CreateNetworkInterface", "ec2:CreateNetworkInterfacePermission", "ec2:DeleteNetworkInterface",
     "ec2:DeleteNetworkInterfacePermission",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class Zone:
-    """A storage zone."""
-
-    bucket: contracts.Storage
-    key: contracts.Key
 
 
 @dataclass(frozen=True, kw_only=True)

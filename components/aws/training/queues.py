@@ -12,7 +12,7 @@ import pulumi_aws as aws
 from components import contracts
 from components.aws.blocks.security_group import SecurityGroup, SecurityGroupArgs
 from components.aws.blocks.workload import Workload, WorkloadArgs
-from components.contracts import Text
+from components.contracts import Text, Zone
 from components.core import batch, iam
 from components.core.accelerators import Machine
 from components.scope import Component, Scope, after
@@ -43,14 +43,6 @@ class Team:
     share: int
     """Weight against the other teams."""
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Zone:
-    """A storage zone with the key of what lies in it."""
-
-    bucket: contracts.Storage
-    key: contracts.Key
 
 
 @dataclass(frozen=True, kw_only=True)
