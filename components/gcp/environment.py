@@ -327,7 +327,10 @@ def _delivery(
         *(corpora.role_id(scope.names, place.generation, role) for role in ("documents", "ingestion")),
         ask.role_id(scope.names, place.generation),
         prompts.role_id(scope.names, place.generation),
-        *(services.role_id(scope.names, name, place.generation) for name in environment.serving.services),
+        *(
+            services.role_id(scope.names, name, place.generation)
+            for name in environment.here(environment.serving.services, "gcp")
+        ),
     ]
     return Delivery(
         "delivery",

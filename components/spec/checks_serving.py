@@ -422,13 +422,14 @@ def besides(environment: Environment, layer: Layer) -> Iterator[Problem]:
                 wrong = f"there is no endpoint {client} on its cloud"
                 yield layer.problem((*path, "clients", i), wrong, one_of(client, same))
     for name, service in environment.serving.services.items():
+        path = ("serving", "services", name)
+        if service.on and service.on not in environment.cloud.names:
+            wrong = f"the environment is not on {service.on}"
+            yield layer.problem((*path, "on"), wrong, one_of(service.on, environment.cloud.names))
         for i, team in enumerate(service.teams):
             if team not in environment.teams:
-                yield layer.problem(
-                    ("serving", "services", name, "teams", i),
-                    f"there is no team {team}",
-                    one_of(team, environment.teams),
-                )
+                wrong = f"there is no team {team}"
+                yield layer.problem((*path, "teams", i), wrong, one_of(team, environment.teams))
 
 
 CHECKS = (parts, kinds, scales, machines, releases, sagemaker, objectives, clusters, language, schedules, besides)

@@ -41,6 +41,7 @@ class Placed(Protocol):
         ...
 
 
+K = TypeVar("K", bound=str)
 P = TypeVar("P", bound=Placed)
 
 
@@ -95,7 +96,7 @@ class Environment(Section):
         cloud = self.cloud_of(part)
         return cloud if cloud in self.cloud.names and self._region(cloud) in REGIONS[cloud] else None
 
-    def here(self, parts: Mapping[str, P], cloud: CloudName) -> dict[str, P]:
+    def here(self, parts: Mapping[K, P], cloud: CloudName) -> dict[K, P]:
         """Those of some parts that are on a cloud, by name, in the order of the description."""
         return {name: part for name, part in parts.items() if self.cloud_of(part) == cloud}
 

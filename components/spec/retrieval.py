@@ -84,7 +84,7 @@ class Corpus(Section):
     )
     store: Literal["vectors", "database"] = Field(
         default="vectors",
-        description="`vectors`: serverless, paid by use; `database`: PostgreSQL with pgvector, which is not built yet.",
+        description="`vectors`: serverless, paid by use; `database`: PostgreSQL with pgvector, `retrieval.database`.",
     )
     embedding: Embedding = Field(default=Embedding(), description="What turns text into vectors.")
     chunks: Chunks = Field(default=Chunks(), description="AWS: how documents are cut.")
@@ -100,6 +100,17 @@ class Corpus(Section):
     )
 
 
+class Database(Section):
+    """The database that holds the corpora with `store: database`: one on each cloud that has some."""
+
+    size: Literal["small", "medium", "large"] = Field(
+        default="small", description="`small`: 2 vCPUs at most; each further size has about twice as much."
+    )
+    disk_gib: Annotated[int, Field(ge=20, le=4000)] = Field(
+        default=20, description="Google Cloud: disk to start with, GiB; on AWS it is as large as what it holds."
+    )
+
+
 class Retrieval(Section):
     """Retrieval of the environment."""
 
@@ -112,5 +123,6 @@ class Retrieval(Section):
     api: Asking | None = Field(
         default=None, description="What stands in front of the corpora; needed where there is one."
     )
+    database: Database = Field(default=Database(), description="What holds the corpora that want one.")
     corpora: dict[Name, Corpus] = Field(default={}, description="What can be asked.")
     guardrails: dict[Name, Guardrail] = Field(default={}, description="What is let through.")

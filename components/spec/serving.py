@@ -324,6 +324,7 @@ class Pretrained(Section):
     """One of the cloud's own models for a task."""
 
     teams: Annotated[list[Name], Field(min_length=1)] = Field(description="Teams whose work may call it.")
+    on: CloudName | None = Field(default=None, description="The cloud; by default the environment's first.")
     calls_per_day: Annotated[int, Field(ge=1)] = Field(
         description="How many are expected; above it an alarm goes off, where the cloud counts calls."
     )

@@ -277,10 +277,11 @@ def _services(
     scope: Scope,
     parent: pulumi.Resource,
 ) -> contracts.Services | None:
-    if not environment.serving.services:
+    services = environment.here(environment.serving.services, "aws")
+    if not services:
         return None
     args = ServicesArgs(
-        services=environment.serving.services,
+        services=services,
         identities=training.queues.identities if training.queues else {},
         tags={team: plan.team_tags(environment, team) for team in environment.teams},
         network=base.network,

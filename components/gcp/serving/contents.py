@@ -174,10 +174,11 @@ def _services(
     scope: Scope,
     parent: pulumi.Resource,
 ) -> contracts.Services | None:
-    if not environment.serving.services:
+    services = environment.here(environment.serving.services, "gcp")
+    if not services:
         return None
     args = ServicesArgs(
-        services=environment.serving.services,
+        services=services,
         apis=base.isolation.apis,
         identities=training.queues.identities if training.queues else {},
         generation=place.generation,
