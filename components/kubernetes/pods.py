@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
+import pulumi_kubernetes as kubernetes
 
 from components import contracts
 from components.kubernetes.contracts import ENDPOINT
+from components.kubernetes.objects import custom
 from components.spec.capacity import PoolPlan
 from components.spec.section import CloudName
 
@@ -164,3 +166,30 @@ def measured(name: str, url: pulumi.Input[str], metric: str, aim: int) -> dict[s
             "targetValue": str(aim),
         },
     }
+
+
+def kept(name: str, meta: Mapping[str, Any], opts: pulumi.ResourceOptions) -> pulumi.Resource:
+    """While machines are drained, one pod of an endpoint goes at a time."""
+    return kubernetes.policy.v1.PodDisruptionBudget(
+        f"{name}-budget",
+        metadata=kubernetes.meta.v1.ObjectMetaArgs(**meta),
+        # Not at least one: with one, that would keep a machine from ever being drained.
+        spec={"max_unavailable": 1, "selector": {"match_labels": labels(name)}},
+        opts=opts,
+    )
+
+
+def collected(
+    name: str, cloud: CloudName, meta: Mapping[str, Any], port: int, series: str, opts: pulumi.ResourceOptions
+) -> list[pulumi.Resource]:
+    """What brings metrics of an endpoint's pods to Google Cloud; on AWS the agent of the cluster finds them by itself."""
+    if cloud != "gcp":
+        return []
+    endpoint = {
+        "port": port,
+        "path": "/metrics",
+        "interval": "30s",
+        "metricRelabeling": [{"sourceLabels": ["__name__"], "regex": series, "action": "keep"}],
+    }
+    spec = {"selector": {"matchLabels": labels(name)}, "endpoints": [endpoint]}
+    return [custom(f"{name}-metrics", "monitoring.googleapis.com/v1", "PodMonitoring", meta, opts, spec=spec)]

@@ -125,7 +125,7 @@ class Llm(Component):
             opts=self._options(),
         )
         servers = self._servers(account, code)
-        around = [self._listed(servers), self._scaled(servers), self._kept(), *self._collected()]
+        around = [self._listed(servers), self._scaled(servers), *self._around()]
         self.outputs = contracts.Endpoint(
             id=pulumi.Output.concat(self._space, "/", name),
             address=after(args.router, servers, *around),
@@ -316,32 +316,12 @@ class Llm(Component):
             spec=pods.scaled(self.name, scale.min, scale.max, "running + waiting", aim, triggers, cpu=False),
         )
 
-    def _kept(self) -> pulumi.Resource:
-        return kubernetes.policy.v1.PodDisruptionBudget(
-            f"{self.name}-budget",
-            metadata=kubernetes.meta.v1.ObjectMetaArgs(**self._meta(self.name)),
-            spec={"max_unavailable": 1, "selector": {"match_labels": pods.labels(self.name)}},
-            opts=self._options(),
-        )
-
-    def _collected(self) -> list[pulumi.Resource]:
-        if self.scope.cloud != "gcp":
-            return []
-        endpoint = {
-            "port": ROUTED,
-            "path": "/metrics",
-            "interval": "30s",
-            "metricRelabeling": [{"sourceLabels": ["__name__"], "regex": KEPT, "action": "keep"}],
-        }
+    def _around(self) -> list[pulumi.Resource]:
+        """What keeps a pod while machines are drained, and what collects its metrics."""
+        meta, opts = self._meta(self.name), self._options()
         return [
-            custom(
-                f"{self.name}-metrics",
-                "monitoring.googleapis.com/v1",
-                "PodMonitoring",
-                self._meta(self.name),
-                self._options(),
-                spec={"selector": {"matchLabels": pods.labels(self.name)}, "endpoints": [endpoint]},
-            )
+            pods.kept(self.name, meta, opts),
+            *pods.collected(self.name, self.scope.cloud, meta, ROUTED, KEPT, opts),
         ]
 
 

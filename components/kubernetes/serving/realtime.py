@@ -86,7 +86,7 @@ class RealTime(Component):
         )
         service = self._service()
         answering = self._answering(account)
-        around = [self._scaled(answering), self._kept(), *self._collected()]
+        around = [self._scaled(answering), *self._around()]
         version = pulumi.Output.from_input(args.image).apply(lambda image: image.rpartition("/")[2])
         self.outputs = contracts.Endpoint(
             id=pulumi.Output.concat(self._space, "/", name),
@@ -210,31 +210,7 @@ class RealTime(Component):
             spec=spec,
         )
 
-    def _kept(self) -> pulumi.Resource:
-        return kubernetes.policy.v1.PodDisruptionBudget(
-            f"{self.name}-budget",
-            metadata=kubernetes.meta.v1.ObjectMetaArgs(**self._meta(self.name)),
-            # Not at least one: with one, that would keep a machine from ever being drained.
-            spec={"max_unavailable": 1, "selector": {"match_labels": pods.labels(self.name)}},
-            opts=self._options(),
-        )
-
-    def _collected(self) -> list[pulumi.Resource]:
-        if self.scope.cloud != "gcp":
-            return []
-        endpoint = {
-            "port": PORT,
-            "path": "/metrics",
-            "interval": "30s",
-            "metricRelabeling": [{"sourceLabels": ["__name__"], "regex": KEPT, "action": "keep"}],
-        }
-        return [
-            custom(
-                f"{self.name}-metrics",
-                "monitoring.googleapis.com/v1",
-                "PodMonitoring",
-                self._meta(self.name),
-                self._options(),
-                spec={"selector": {"matchLabels": pods.labels(self.name)}, "endpoints": [endpoint]},
-            )
-        ]
+    def _around(self) -> list[pulumi.Resource]:
+        """What keeps a pod while machines are drained, and what collects its metrics."""
+        meta, opts = self._meta(self.name), self._options()
+        return [pods.kept(self.name, meta, opts), *pods.collected(self.name, self.scope.cloud, meta, PORT, KEPT, opts)]
