@@ -9,8 +9,12 @@ from typing import Any, Literal
 
 import pulumi
 
+from components.core.rows import Row
+
 Domain = Literal["data", "models", "logs", "secrets", "compute"]
 Text = pulumi.Output[str]
+INSIDE: Mapping[str, Any] = {"inside": True}
+"""Of a field that goes from component to component, and is no output that Pulumi keeps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +90,8 @@ class Network:
     """Google Cloud: by class of service, the id of the network, once such services may put endpoints into it."""
     public_subnets: Sequence[Text] = ()
     """AWS: one a zone, for load balancers alone, where one stands towards the internet; resolves once there is a way in."""
+    public_ranges: Sequence[str] = ()
+    """AWS: the ranges of these; a load balancer calls from an address in them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -317,6 +323,8 @@ class Dashboard:
     """A page of charts."""
 
     id: Text
+    address: Text
+    """Where people see it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -354,6 +362,8 @@ class Endpoint:
     """How it is called: an address, or the name under which the cloud's own service knows it. Resolves once it answers."""
     version: Text
     """What answers: version of a package, tag or digest of an image, or name of the cloud's own model."""
+    row: Row | None = field(default=None, metadata=INSIDE)
+    """What a page of charts shows of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -363,7 +373,7 @@ class Pod:
     id: Text
     """Role ARN, or e-mail of a service account; resolves once they may."""
     log: Text | None
-    """Where they keep prompts: name of a log group, or `projects/…/logs/…`. None where nobody keeps any."""
+    """Where they keep prompts: `s3://…/`, or `projects/…/datasets/…/tables/…`. None where nobody keeps any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -400,6 +410,8 @@ class Rollout:
 
     id: Text
     """Id of the workflow; resolves once something starts it."""
+    alarms: Sequence[Text] = ()
+    """Names of the alert policies of the endpoint and of its releases."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -416,6 +428,47 @@ class Gateway:
     """AWS: what metrics call the load balancer, `app/…`; where a route is made it has to be there."""
     security_group: Text | None = None
     """AWS: of the load balancer, which reaches nothing that is not let out to."""
+    certificates: Text | None = None
+    """Google Cloud: name of the map that has the certificate of all hosts; resolves once it is in there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Door:
+    """The way from the internet to the pods of one endpoint in a cluster."""
+
+    address: Text
+    """`https://…`; resolves once its name leads to the load balancer and its certificate is there."""
+    host: str
+    scope: str
+    """What has to be in a token's scope."""
+    target: Text
+    """AWS: ARN of the group that its pods are registered in; resolves once requests are led there. Google Cloud: name of the
+    security policy that each request passes."""
+    row: Row | None = field(default=None, metadata=INSIDE)
+    """What a page of charts shows of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doors:
+    """What stands in front of the endpoints in a cluster."""
+
+    doors: Mapping[str, Door]
+    """By endpoint."""
+    sources: Sequence[str]
+    """Ranges that the load balancer calls pods from."""
+    registrar: Text | None = None
+    """AWS: role ARN of what registers pods with the load balancer; resolves once that would be given it."""
+    network: Text | None = None
+    """AWS: id of the network of the groups that pods are registered in."""
+    entrance: Mapping[str, Text] = field(default_factory=dict[str, Text])
+    """Google Cloud: names of the load balancer's `address`, `certificates` and `tls` policy."""
+    records: Mapping[str, Text] = field(default_factory=dict[str, Text])
+    """Google Cloud: where nobody has given a zone, names that a person puts into the DNS, each with type and value."""
+
+    @property
+    def rows(self) -> dict[str, Row]:
+        """What a page of charts shows, by endpoint."""
+        return {name: door.row for name, door in self.doors.items() if door.row}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -459,12 +512,35 @@ class Guardrails:
 
 @dataclass(frozen=True, kw_only=True)
 class Prompts:
-    """Where prompts and answers are logged."""
+    """Where prompts and answers are kept."""
 
     id: Text
-    """What is told where to log: id of the configuration, or of the workflow that keeps it. Resolves once they are logged."""
+    """What tells the cloud's own models where to log: id of the configuration, or of the workflow that keeps it; where none of
+    them is asked, `place`. Resolves once they are logged."""
     place: Text
-    """What else sees prompts, such as a proxy in a cluster, logs them here: `s3://…/prompts`, or `projects/…/datasets/…`."""
+    """Where they lie: `s3://…/prompts`, or `projects/…/datasets/…`. Resolves once readers are let in."""
+    table: tuple[Text, Text] | None = None
+    """Google Cloud: dataset and table of what our own models in the cluster are asked, where there are any."""
+    writes: Text | None = None
+    """Google Cloud: role that adds to that table, and reads nothing of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """How one endpoint gets into a cache: what it is told, and what its identity and its network need besides."""
+
+    variables: Mapping[str, pulumi.Input[str]]
+    """What its container is told (`runtime/serving/cache.py`); resolves once the cache would know it."""
+    connects: Sequence[Text]
+    """AWS: ARNs of the cache and of its user there, which the right to connect names both."""
+    resource: str = ""
+    """Google Cloud: name of the cache, which the right to connect is bound to; known before anything is built."""
+    group: Text | None = None
+    """AWS: the cache's security group."""
+    ports: tuple[int, int]
+    """First and last."""
+    reach: str
+    """Range that the cache has its addresses from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -474,10 +550,10 @@ class Cache:
     id: Text
     """ARN, or resource name."""
     address: Text
-    """Host name, or address in the network, of TLS; resolves once clients are let through."""
+    """Host name, or address in the network, of TLS; resolves once clients may sign in."""
     port: Text
-    user: Text
-    """Whom clients sign in as, with a token of their own identity; on Google Cloud their own address."""
+    entries: Mapping[str, Entry] = field(default_factory=dict[str, Entry])
+    """By endpoint that may use it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -489,13 +565,54 @@ class Services:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Server:
+    """Google Cloud: what holds corpora with `store: database`; nobody keeps a password for it."""
+
+    id: Text
+    """Name of the instance."""
+    physical_name: str
+    """Its name, known before it is there."""
+    databases: Mapping[str, Text]
+    """By corpus, the name of its database there; resolves once there is one."""
+    host: Text
+    """Address in the network."""
+    authority: Text
+    """Certificates of whoever vouches for the server."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Corpora:
     """What can be asked, by name."""
 
     ids: Mapping[str, Text]
-    """Id of the knowledge base, or name of the collection; resolves once changes of documents reach it."""
+    """Id of the knowledge base, name of the collection or of the database; resolves once changes of documents reach it."""
     sources: Mapping[str, Text]
     """Where its documents are put: `s3://…/documents/{corpus}/` or `gs://…`."""
+    rows: Mapping[str, Row] = field(default_factory=dict[str, Row], metadata=INSIDE)
+    """What a page of charts shows of each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """AWS: where a corpus with `store: database` has its passages."""
+
+    cluster: Text
+    """ARN of the cluster; resolves once the table is there, and whoever reads `secret` may sign in."""
+    database: str
+    name: str
+    """With its schema."""
+    secret: Text
+    """ARN of the secret of its users."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tables:
+    """The database of the corpora with `store: database`."""
+
+    tables: Mapping[str, Table] = field(default_factory=dict[str, Table])
+    """AWS: by corpus."""
+    server: Server | None = None
+    """Google Cloud: where all of them are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -504,6 +621,18 @@ class Ask:
 
     address: Text
     """`https://…/v1`; `corpora/{corpus}/query` follows. Resolves once questions get through."""
+    row: Row | None = field(default=None, metadata=INSIDE)
+    """What a page of charts shows of all corpora together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inbox:
+    """Messages that are brought to a service."""
+
+    topic: Text
+    """Id of the topic; resolves once messages are brought on, and those that fail are kept."""
+    failed: str
+    """Name of the subscription that keeps those."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -556,6 +685,10 @@ class Training:
     dashboard: Dashboard | None
     served: Mapping[str, Endpoint] = field(default_factory=dict[str, Endpoint])
     """What answers in the cluster, by name: `Serving` hands it on with the rest."""
+    records: Mapping[str, Text] = field(default_factory=dict[str, Text])
+    """The same, of what leads there: names that a person puts into the DNS."""
+    rows: Mapping[str, Row] = field(default_factory=dict[str, Row], metadata=INSIDE)
+    """Of the endpoints among it that are reached from the internet, what a page of charts shows."""
 
     def exports(self) -> dict[str, Any]:
         """What people need to submit work, and to find it again."""
@@ -572,7 +705,7 @@ class Training:
             "tracking": self.tracking.uri if self.tracking else "",
             "pipelines": dict(self.pipelines.ids),
             "file_systems": dict(self.file_systems.addresses),
-            "dashboard": self.dashboard.id if self.dashboard else "",
+            "dashboard": self.dashboard.address if self.dashboard else "",
         }
 
 
@@ -585,6 +718,10 @@ class Serving:
     services: Services | None = None
     gateway: Gateway | None = None
     exchange: Exchange | None = None
+    dashboards: Sequence[Dashboard] = ()
+    """Pages with a row for each endpoint and each corpus; more than one where there are too many for one."""
+    records: Mapping[str, Text] = field(default_factory=dict[str, Text])
+    """Names that a person puts into the DNS, besides those of the gateway."""
 
     def exports(self) -> dict[str, Any]:
         """What callers need: where each endpoint is, and what answers there."""
@@ -595,7 +732,8 @@ class Serving:
             },
             "caches": {name: {"address": found.address, "port": found.port} for name, found in self.caches.items()},
             "services": {name: dict(teams) for name, teams in self.services.grants.items()} if self.services else {},
-            "records": dict(self.gateway.records) if self.gateway else {},
+            "records": {**(self.gateway.records if self.gateway else {}), **self.records},
+            "dashboards": [page.address for page in self.dashboards],
             "exchange": {
                 name: {"identity": found, "audience": self.exchange.audiences[name]}
                 for name, found in self.exchange.identities.items()

@@ -8,9 +8,11 @@ from typing import Any
 import pulumi
 
 from components import contracts
+from components.core import caching
 from components.core.naming import Names
-from components.scope import Scope, opened
-from components.spec.endpoints import answering
+from components.core.rows import Row
+from components.scope import Scope, after, opened
+from components.spec.endpoints import answering, where
 from components.spec.environment import Environment
 from components.spec.experiments import Run, run
 from components.spec.foundation import Aws, Gcp, GeneratedSecret
@@ -171,9 +173,62 @@ def captures(environment: Environment, cloud: CloudName) -> bool:
     return any(getattr(endpoint, "capture_percent", 0) for endpoint in answering(environment, cloud).values())
 
 
+def asked(environment: Environment, cloud: CloudName) -> bool:
+    """Whether language models of a cloud itself are asked anything."""
+    return any(spec.kind == "llm" and where(spec) == "managed" for spec in answering(environment, cloud).values())
+
+
+def guarded(environment: Environment, cloud: CloudName) -> Sequence[str]:
+    """Language models of ours in the cluster whose prompts and answers pass a guardrail, and are kept on the way; sorted."""
+    return [
+        name
+        for name, spec in answering(environment, cloud).items()
+        if spec.kind == "llm" and where(spec) == "kubernetes" and spec.guardrail
+    ]
+
+
 def prompted(environment: Environment, cloud: CloudName) -> bool:
-    """Whether language models of a cloud are asked anything."""
-    return any(spec.kind == "llm" for spec in answering(environment, cloud).values())
+    """Whether prompts and answers are kept on a cloud, of its own models or of ours."""
+    return asked(environment, cloud) or bool(guarded(environment, cloud))
+
+
+def prompt_readers(environment: Environment) -> Mapping[str, str]:
+    """Groups that read prompts and answers, by persona; one without a group reads nothing."""
+    readers = environment.retrieval.prompt_readers
+    people = environment.identity.personas
+    return {persona: access.group for persona, access in people.items() if persona in readers and access.group}
+
+
+def rows(endpoints: Mapping[str, contracts.Endpoint], retrieval: contracts.Retrieval) -> dict[str, Row]:
+    """What pages of charts say, by name: a row for each endpoint and each corpus, and for what all corpora share."""
+    asked = {"corpora: questions": retrieval.ask.row} if retrieval.ask and retrieval.ask.row else {}
+    filled = retrieval.corpora.rows if retrieval.corpora else {}
+    return {name: found.row for name, found in endpoints.items() if found.row} | asked | dict(filled)
+
+
+def pages(bodies: Sequence[object]) -> list[str]:
+    """What the pages of what answers are called.
+
+    >>> pages(["a"]), pages(["a", "b"])
+    (['serving'], ['serving', 'serving-2'])
+    """
+    return ["serving", *(f"serving-{number}" for number in range(2, len(bodies) + 1))][: len(bodies)]
+
+
+def clients(environment: Environment, cloud: CloudName, cache: str) -> list[str]:
+    """The endpoints that may use a cache of a cloud, sorted: those of its list that are deployed."""
+    return sorted({*environment.serving.caches[cache].clients} & {*answering(environment, cloud)})
+
+
+def entries(caches: Mapping[str, contracts.Cache]) -> dict[str, contracts.Entry]:
+    """How each endpoint that may use a cache gets into it: an endpoint has one at most."""
+    return {client: entry for cache in caches.values() for client, entry in cache.entries.items()}
+
+
+def awaiting(entry: contracts.Entry, *ways: pulumi.Resource) -> contracts.Entry:
+    """The same, whose address resolves once these ways are there."""
+    url = after(entry.variables[caching.URL], *ways)
+    return replace(entry, variables={**entry.variables, caching.URL: url})
 
 
 def told(environment: Environment, cloud: CloudName) -> Mapping[str, Sequence[str]]:

@@ -93,7 +93,7 @@ class Component(pulumi.ComponentResource):
 def _plain(value: Any) -> Any:
     """A contract as what Pulumi stores: maps and lists, contracts inside of contracts too."""
     if is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if not f.metadata.get("inside")}
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

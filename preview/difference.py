@@ -38,8 +38,13 @@ class Changed:
     """As it will be."""
     before: Resource
     changes: tuple[Change, ...]
-    replaced: bool
-    """Whether one of the changes is known to delete the resource and make another."""
+    because: tuple[Change, ...]
+    """Those of the changes that are known to delete the resource and make another."""
+
+    @property
+    def replaced(self) -> bool:
+        """Whether it is another resource afterwards."""
+        return bool(self.because)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +109,8 @@ def compare(base: Graph, head: Graph) -> Difference:
             continue
         changes = tuple(_changes(before, after, moved))
         if changes:
-            changed.append(
-                Changed(resource=after, before=before, changes=changes, replaced=any(map(_replaces(after), changes)))
-            )
+            because = tuple(filter(_replaces(after), changes))
+            changed.append(Changed(resource=after, before=before, changes=changes, because=because))
     return Difference(
         created=tuple(created),
         changed=tuple(sorted(changed, key=lambda c: c.resource.urn)),
@@ -202,15 +206,21 @@ def _distinct(items: list[Any]) -> bool:
 def _numbered(left: list[Any], right: list[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Two lists as maps: by position, unless their items have names of their own.
 
-    Texts that stand once are their own names, and statements of a policy have ids: one more at the top is then no change of
-    all that follow. Where the same texts only stand in another order, it is the order that changed.
+    Texts that stand once are their own names, and so are ids of statements and names of rules, variables and containers: one
+    more at the top is then no change of all that follow. Where the same stand in another order, it is the order that changed;
+    among statements alone it means nothing.
     """
     if all(_distinct(items) for items in (left, right)) and set(left) != set(right):
         return {item: item for item in left}, {item: item for item in right}
-    maps: list[dict[str, Any]] = []
-    for items in (left, right):
-        ids = [str(item.get("Sid") or "") if isinstance(item, dict) else "" for item in items]
-        if not all(ids) or len(set(ids)) < len(ids):
-            return {str(i): item for i, item in enumerate(left)}, {str(i): item for i, item in enumerate(right)}
-        maps.append(dict(zip(ids, items, strict=True)))
-    return maps[0], maps[1]
+    for key in ("Sid", "name"):
+        before, after = ([_called(item, key) for item in items] for items in (left, right))
+        unique = all(all(names) and len(set(names)) == len(names) for names in (before, after))
+        if unique and (key == "Sid" or before == after or set(before) != set(after)):
+            return dict(zip(before, left, strict=True)), dict(zip(after, right, strict=True))
+    return {str(i): item for i, item in enumerate(left)}, {str(i): item for i, item in enumerate(right)}
+
+
+def _called(item: Any, key: str) -> str:
+    """What an item of a list is called; nothing where its name is no text that is known beforehand."""
+    name = item.get(key) if isinstance(item, dict) else None
+    return name if isinstance(name, str) and "${" not in name else ""

@@ -162,6 +162,14 @@ _FIXED: Mapping[str, str] = {
     "aws:lb/listenerRule:ListenerRule": "listenerArn",
     "aws:lb/loadBalancer:LoadBalancer": "customerOwnedIpv4Pool internal loadBalancerType name namePrefix",
     "aws:lb/targetGroup:TargetGroup": "ipAddressType name namePrefix port protocol protocolVersion targetType vpcId",
+    "aws:rds/cluster:Cluster": (
+        "availabilityZones clusterIdentifier clusterIdentifierPrefix databaseName dbSubnetGroupName dbSystemId engine engineMode "
+        "kmsKeyId masterUsername restoreToPointInTime s3Import snapshotIdentifier sourceRegion storageEncrypted"
+    ),
+    "aws:rds/clusterInstance:ClusterInstance": (
+        "availabilityZone clusterIdentifier customIamInstanceProfile dbSubnetGroupName engine identifier identifierPrefix"
+    ),
+    "aws:rds/clusterParameterGroup:ClusterParameterGroup": "description family name namePrefix",
     "aws:rds/instance:Instance": (
         "availabilityZone backupTarget characterSetName customIamInstanceProfile dbName engine kmsKeyId "
         "ncharCharacterSetName s3Import.bucketName s3Import.bucketPrefix s3Import.ingestionRole "
@@ -247,6 +255,10 @@ _FIXED: Mapping[str, str] = {
         "remoteRepositoryConfig.yumRepository repositoryId"
     ),
     "gcp:bigquery/dataset:Dataset": "datasetId externalDatasetReference location project",
+    "gcp:bigquery/table:Table": (
+        "datasetId encryptionConfiguration externalDataConfiguration.schema project rangePartitioning.field tableId "
+        "tableReplicationInfo timePartitioning.field"
+    ),
     "gcp:billing/budget:Budget": "billingAccount",
     "gcp:binaryauthorization/attestor:Attestor": "attestationAuthorityNote.noteReference name project",
     "gcp:binaryauthorization/policy:Policy": "project",
@@ -407,6 +419,7 @@ _FIXED: Mapping[str, str] = {
     "gcp:workflows/workflow:Workflow": "name namePrefix project region tags",
     "gcp:artifactregistry/repositoryIamMember:RepositoryIamMember": EVERYTHING,
     "gcp:bigquery/datasetIamMember:DatasetIamMember": EVERYTHING,
+    "gcp:bigquery/iamMember:IamMember": EVERYTHING,
     "gcp:binaryauthorization/attestorIamMember:AttestorIamMember": EVERYTHING,
     "gcp:cloudrunv2/serviceIamMember:ServiceIamMember": EVERYTHING,
     "gcp:colab/runtimeTemplateIamMember:RuntimeTemplateIamMember": EVERYTHING,

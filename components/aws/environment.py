@@ -21,12 +21,13 @@ from components.aws.operations.notifications import Notifications, Notifications
 from components.aws.registry import contents as registry
 from components.aws.registry.models import shared
 from components.aws.retrieval import contents as retrieval
-from components.aws.retrieval.prompts import statements
+from components.aws.retrieval.prompts import PREFIX, statements
 from components.aws.serving import contents as serving
 from components.aws.training import contents as training
 from components.contracts import Domain
 from components.core import iam
 from components.core.addresses import share
+from components.core.answering import PRIVATE
 from components.core.fronts import delivers_logs, fronts
 from components.scope import PROJECT, Scope, opened
 from components.spec.capacity import Capacity
@@ -65,6 +66,9 @@ def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Env
         "network",
         NetworkArgs(
             features=_features(environment),
+            private=[
+                endpoint for name in environment.here(environment.serving.services, "aws") for endpoint in PRIVATE[name]
+            ],
             cidr=share(environment.network.cidr, environment.cloud.names)["aws"],
             zones=environment.subnet_zones("aws"),
             nat=environment.network.nat,
@@ -149,7 +153,11 @@ def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Env
 
     registered = registry.build(environment, place, base, scope=scope, parent=root)
     guardrails = retrieval.guard(environment, base, scope=scope, parent=root)
-    trained = training.build(environment, place, base, registered, guardrails, scope=scope, parent=root)
+    caches = serving.caches(environment, base, scope=scope, parent=root)
+    gateway = serving.front(environment, base, scope=scope, parent=root)
+    trained = training.build(
+        environment, place, base, registered, guardrails, caches, gateway, scope=scope, parent=root
+    )
     grounded = retrieval.build(environment, base, trained, guardrails, scope=scope, parent=root)
     built = contracts.Environment(
         region=place.region,
@@ -157,7 +165,7 @@ def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Env
         registry=registered,
         training=trained,
         serving=serving.build(
-            environment, place, base, registered, trained, grounded.guardrails, scope=scope, parent=root
+            environment, place, base, registered, trained, grounded, caches, gateway, scope=scope, parent=root
         ),
         retrieval=grounded,
         quotas=requested,
@@ -197,14 +205,16 @@ def _provider(name: str, place: Aws, region: str, tags: Mapping[str, str], root:
 
 def _features(environment: Environment) -> list[Feature]:
     """What calls AWS from inside the network, and needs its endpoints where ways out are closed."""
-    capacity = Capacity(environment, "aws")
+    capacity, corpora = Capacity(environment, "aws"), environment.here(environment.retrieval.corpora, "aws")
     there: dict[Feature, bool] = {
         "cluster": capacity.kubernetes,
+        "doors": bool(fronts(environment, "aws", "kubernetes")),
         "batch": any(pool.scheduler == "batch" for pool in capacity.pools.values()),
         "notebooks": environment.training.workbench is not None,
         "serving": bool(fronts(environment, "aws"))
         or any(spec.kind in {"function", "container"} for spec in answering(environment, "aws").values()),
-        "retrieval": bool(environment.here(environment.retrieval.corpora, "aws")) or plan.prompted(environment, "aws"),
+        "retrieval": bool(corpora) or plan.prompted(environment, "aws"),
+        "database": any(corpus.store == "database" for corpus in corpora.values()),
     }
     return [feature for feature, wanted in there.items() if wanted]
 
@@ -250,6 +260,8 @@ def _storage(
                 cool_after_days=spec.cool_after_days,
                 expire_after_days=spec.expire_after_days,
                 expiries=environment.expiries(name),
+                # Nobody can delete a prompt, so there is nothing to have back; and `prompt_days` is what it says.
+                forgotten=[f"{PREFIX}/"] if name == environment.retrieval.prompt_zone else [],
                 old_versions_days=spec.old_versions_days,
                 old_versions_kept=plan.kept_versions(environment, name),
             ),
@@ -276,7 +288,15 @@ def _prompted(environment: Environment, zone: str, scope: Scope) -> Sequence[iam
     if zone != retrieval.prompt_zone or not plan.prompted(environment, "aws"):
         return []
     bucket = scope.names.of(zone, "bucket")
-    return statements(bucket, scope.account, scope.region, scope.names, retrieval.prompt_readers)
+    return statements(
+        bucket,
+        scope.account,
+        scope.region,
+        scope.names,
+        retrieval.prompt_readers,
+        asked=plan.asked(environment, "aws"),
+        endpoints=plan.guarded(environment, "aws"),
+    )
 
 
 def _delivery(

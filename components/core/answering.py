@@ -35,11 +35,9 @@ cluster no alarm takes anything back: what does not become ready never answers t
 
 NEVER_ZERO: Mapping[Kind, str] = {
     # "Scale an endpoint to zero instances": with inference components only, whose first request after it is an error.
-    ("aws", "realtime"): "kind: async or serverless, which scale to zero",
-    ("gcp", "realtime"): "kind: serverless, which scales to zero",
+    ("aws", "realtime"): "kind: async or serverless, or server: kubernetes, which scale to zero",
+    ("gcp", "realtime"): "kind: serverless, or server: kubernetes, which scale to zero",
     ("aws", "container"): "kind: function or serverless, which scale to zero",
-    ("aws", "kubernetes"): "kind: serverless or async, which scale to zero",
-    ("gcp", "kubernetes"): "kind: serverless, which scales to zero",
     ("aws", "llm"): "a model of the cloud (foundation), which is paid for by request",
     ("gcp", "llm"): "a model of the cloud (foundation), which is paid for by request",
 }
@@ -55,9 +53,28 @@ COLD_START_MS: Mapping[Kind, int] = {
     ("gcp", "container"): 1000,
     # Cloud Run "GPU support": "starts in approximately 5 seconds", before a model is loaded.
     ("gcp", "gpu"): 5000,
+    # Kubernetes' own aim for the start of a pod whose image is there (sig-scalability, "Pod startup latency SLI/SLO details"):
+    # 5 s at the 99th percentile, before a model is loaded.
+    ("aws", "kubernetes"): 5000,
+    ("gcp", "kubernetes"): 5000,
+    # Nobody states a figure: a machine is found, boots and joins, and pulls an image of some GB. What we plan for at least.
+    ("aws", "pool"): 60_000,
+    ("gcp", "pool"): 60_000,
 }
-"""How long the first request waits at least where no instance is kept warm, ms."""
+"""How long the first request waits at least where no instance is kept warm, ms; `pool` stands for a cluster's pool that may be
+without a machine."""
 
 GEOGRAPHIES = ("apac", "au", "ca", "eu", "global", "jp", "us", "us-gov")
 """What the id of a Bedrock inference profile begins with where it answers from several regions ("Supported Regions and models for
 inference profiles"). A model's own id begins with its publisher."""
+
+# AWS PrivateLink "AWS services that integrate with AWS PrivateLink"; each of them takes a policy.
+PRIVATE: Mapping[str, tuple[str, ...]] = {
+    "vision": ("rekognition",),
+    "language": ("comprehend",),
+    "speech": ("transcribe", "transcribestreaming"),
+    "translation": ("translate",),
+    "text_to_speech": ("polly",),
+    "document": ("textract",),
+}
+"""Of AWS's own models for a task, the interface endpoints that they are called through, by the name of the service."""

@@ -35,13 +35,13 @@ QUOTA_CLASSES: Mapping[str, str] = {
     "L-B5D1601B": "Inf/Spot",
 }
 # Use of the accelerators that a team's pods hold, by vendor (same metric declarations).
-_USE = {"nvidia": "pod_gpu_utilization", "aws": "pod_neuroncore_utilization"}
+USE = {"nvidia": "pod_gpu_utilization", "aws": "pod_neuroncore_utilization"}
 _MINUTE, _HOUR = 60, 3600
 _STILL_HOURS = 4
 """Hours in which a queue admits nothing though work waits."""
 _IDLE_PERCENT = 10
 _QUOTA_PERCENT = 80
-_WIDTH, _HEIGHT = 24, 6
+WIDTH, HEIGHT = 24, 6
 """Columns of a page, and rows of a chart ("Dashboard body structure and syntax")."""
 
 
@@ -81,6 +81,10 @@ class Alarm:
     """Of them, those that have to be over the threshold; by default all."""
     missing: Literal["notBreaching", "breaching"] = "notBreaching"
     """What a data point that is not there counts as. Nothing there is nothing wrong, but where silence is what is looked for."""
+    figure: str | None = None
+    """What a chart shows in place of the expression, where that keeps quiet about a few requests."""
+    line: float | None = None
+    """Where a chart has its line, where that is not the threshold."""
 
     @property
     def description(self) -> str:
@@ -269,14 +273,14 @@ def _teams(watched: Watched) -> Iterator[Alarm]:
         return
     for team, vendors in teams(watched.pools, watched.queues).items():
         for vendor in vendors:
-            if vendor not in _USE:
+            if vendor not in USE:
                 continue
             yield Alarm(
                 name=f"{team}-idle" if vendor == "nvidia" else f"{team}-idle-{vendor}",
                 meaning=f"The accelerators that team {team} holds have been idle for two hours, and are paid for.",
                 first=f"kubectl -n team-{team} get pods: what holds them; a job that only waits should end.",
                 severity="warning",
-                metrics={"use": _insight(watched, _USE[vendor], "Average", Namespace=f"team-{team}")},
+                metrics={"use": _insight(watched, USE[vendor], "Average", Namespace=f"team-{team}")},
                 comparison="<",
                 threshold=_IDLE_PERCENT,
                 period=15 * _MINUTE,
@@ -481,38 +485,71 @@ def dashboard(
 
     Queues, pools and teams are found by search, so that the page has the same size however many there are.
     """
-    charts = [*_charts(watched, region)]
     words = [f"# {title}", *(f"- [{name}]({address})" for name, address in links.items())]
-    head: list[dict[str, Any]] = [
-        {"type": "text", "width": 8, "height": _HEIGHT, "properties": {"markdown": "\n".join(words)}}
-    ]
-    if alarms:
-        head.append(
-            {
-                "type": "alarm",
-                "width": _WIDTH - 8,
-                "height": _HEIGHT,
-                # A widget takes a hundred at most.
-                "properties": {"title": "Alarms", "alarms": list(alarms[:100]), "sortBy": "stateUpdatedTimestamp"},
-            }
-        )
-    half = _WIDTH // 2
-    placed = [{**widget, "x": 8 * i, "y": 0} for i, widget in enumerate(head)]
-    placed += [
-        {
-            "type": "metric",
-            "x": half * (i % 2),
-            "y": _HEIGHT * (1 + i // 2),
-            "width": half,
-            "height": _HEIGHT,
-            "properties": chart,
-        }
-        for i, chart in enumerate(charts)
-    ]
-    return {"start": "-P1D", "periodOverride": "inherit", "widgets": placed}
+    half = WIDTH // 2
+    return page(
+        [
+            said("\n".join(words), at=(0, 0), size=(8, HEIGHT)),
+            *([states("Alarms", alarms, at=(8, 0), size=(WIDTH - 8, HEIGHT))] if alarms else []),
+            *(
+                placed(chart, at=(half * (i % 2), HEIGHT * (1 + i // 2)), size=(half, HEIGHT))
+                for i, chart in enumerate(_charts(watched, region))
+            ),
+        ]
+    )
 
 
-def _chart(title: str, region: str, metrics: Sequence[Sequence[Any]], **rest: Any) -> dict[str, Any]:
+def page(widgets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A page: a chart keeps the period that it is given, however long the time is that somebody looks at."""
+    return {"start": "-P1D", "periodOverride": "inherit", "widgets": list(widgets)}
+
+
+def _widget(type_: str, at: tuple[int, int], size: tuple[int, int], properties: Mapping[str, Any]) -> dict[str, Any]:
+    (x, y), (width, height) = at, size
+    return {"type": type_, "x": x, "y": y, "width": width, "height": height, "properties": properties}
+
+
+def said(markdown: str, *, at: tuple[int, int], size: tuple[int, int]) -> dict[str, Any]:
+    """Words, at a place of the page: columns and rows."""
+    return _widget("text", at, size, {"markdown": markdown})
+
+
+def states(title: str, alarms: Sequence[Any], *, at: tuple[int, int], size: tuple[int, int]) -> dict[str, Any]:
+    """The states of alarms, by ARN; a widget takes a hundred at most."""
+    shown = {"title": title, "alarms": list(alarms[:100]), "sortBy": "stateUpdatedTimestamp"}
+    return _widget("alarm", at, size, shown)
+
+
+def placed(properties: Mapping[str, Any], *, at: tuple[int, int], size: tuple[int, int]) -> dict[str, Any]:
+    """A chart at a place of the page."""
+    return _widget("metric", at, size, properties)
+
+
+def address(region: str, name: str) -> str:
+    """Where people see a dashboard.
+
+    >>> address("us-west-2", "acme-ai-dev-serving")
+    'https://us-west-2.console.aws.amazon.com/cloudwatch/home?region=us-west-2#dashboards/dashboard/acme-ai-dev-serving'
+    """
+    return f"{_console(region)}#dashboards/dashboard/{name}"
+
+
+def log_address(region: str, group: str) -> str:
+    """Where people read a log group.
+
+    >>> log_address("us-west-2", "/ecs/a").rpartition("#")[2]
+    'logsV2:log-groups/log-group/$252Fecs$252Fa'
+    """
+    # The console wants it encoded twice, the second time with a dollar.
+    return f"{_console(region)}#logsV2:log-groups/log-group/{group.replace('/', '$252F')}"
+
+
+def _console(region: str) -> str:
+    return f"https://{region}.console.aws.amazon.com/cloudwatch/home?region={region}"
+
+
+def chart(title: str, region: str, metrics: Sequence[Sequence[Any]], **rest: Any) -> dict[str, Any]:
+    """What a chart shows."""
     return {
         "title": title,
         "region": region,
@@ -532,7 +569,8 @@ def _search(schema: str, name: str, statistic: str, cluster: str | None = None, 
     return [{"expression": f"SEARCH('{term}', '{statistic}', 300)", **rest}]
 
 
-def _line(metric: Metric, **rest: Any) -> list[Any]:
+def line(metric: Metric, **rest: Any) -> list[Any]:
+    """A series as a chart has it."""
     named = [part for pair in metric.dimensions.items() for part in pair]
     return [metric.namespace, metric.name, *named, {"stat": metric.statistic, **rest}]
 
@@ -541,14 +579,14 @@ def _charts(watched: Watched, region: str) -> Iterator[dict[str, Any]]:
     cluster = watched.cluster
     if cluster:
         queues = f"{PROMETHEUS},ClusterName,Queue"
-        yield _chart(
+        yield chart(
             "Work that waits, by queue", region, [_search(queues, "kueue_pending_workloads", "Maximum", cluster)]
         )
-        yield _chart(
+        yield chart(
             "Work admitted, by queue", region, [_search(queues, "kueue_admitted_workloads_total", "Sum", cluster)]
         )
         pools = f"{PROMETHEUS},ClusterName,nodepool"
-        yield _chart(
+        yield chart(
             "Accelerators by pool, against the ceiling",
             region,
             [
@@ -557,53 +595,53 @@ def _charts(watched: Watched, region: str) -> Iterator[dict[str, Any]]:
             ],
         )
         teams_ = f"{INSIGHTS},ClusterName,Namespace"
-        yield _chart(
+        yield chart(
             "Use of accelerators, by team, %",
             region,
-            [_search(teams_, metric, "Average", cluster) for metric in _USE.values()],
+            [_search(teams_, metric, "Average", cluster) for metric in USE.values()],
             yAxis={"left": {"min": 0, "max": 100}},
             annotations={"horizontal": [{"label": "idle", "value": _IDLE_PERCENT}]},
         )
-        yield _chart(
+        yield chart(
             "Machines",
             region,
             [
-                _line(_insight(watched, "cluster_node_count", "Maximum"), label="all"),
-                _line(_insight(watched, "cluster_failed_node_count", "Maximum"), label="not ready"),
+                line(_insight(watched, "cluster_node_count", "Maximum"), label="all"),
+                line(_insight(watched, "cluster_failed_node_count", "Maximum"), label="not ready"),
             ],
         )
-        yield _chart(
+        yield chart(
             "Pods", region,
             [
-                _line(_insight(watched, "pod_status_pending", "Sum"), label="pending", period=_MINUTE),
-                _line(_insight(watched, "pod_status_failed", "Sum"), label="failed", period=_MINUTE),
+                line(_insight(watched, "pod_status_pending", "Sum"), label="pending", period=_MINUTE),
+                line(_insight(watched, "pod_status_failed", "Sum"), label="failed", period=_MINUTE),
             ],
         )  # fmt: skip
     if watched.batch_queues:
         counted = f"{watched.namespace},Queue"
-        yield _chart("Jobs of Batch that failed, by queue", region, [_search(counted, "JobsFailed", "Sum")])
-        yield _chart(
+        yield chart("Jobs of Batch that failed, by queue", region, [_search(counted, "JobsFailed", "Sum")])
+        yield chart(
             "Jobs of Batch interrupted, queues blocked",
             region,
             [_search(counted, "JobsInterrupted", "Sum"), _search(counted, "QueuesBlocked", "Sum")],
         )
-    yield _chart(
+    yield chart(
         "Interruptions",
         region,
         [
-            _line(_counted(watched, "SpotWarnings"), label="taken away"),
-            _line(_counted(watched, "RebalanceRecommendations"), label="likely to be"),
+            line(_counted(watched, "SpotWarnings"), label="taken away"),
+            line(_counted(watched, "RebalanceRecommendations"), label="likely to be"),
         ],
     )
     used = {need.quota.code: found for need in watched.needs if (found := usage(need.quota.code))}
     if used:
-        yield _chart(
+        yield chart(
             "Quotas, % used", region,
             [
-                line
+                part
                 for i, (code, metric) in enumerate(used.items())
-                for line in (
-                    _line(metric, id=f"m{i}", visible=False),
+                for part in (
+                    line(metric, id=f"m{i}", visible=False),
                     [{"expression": f"m{i} / SERVICE_QUOTA(m{i}) * 100", "label": QUOTA_CLASSES[code], "id": f"e{i}"}],
                 )
             ],

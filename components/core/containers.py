@@ -166,16 +166,28 @@ def _most(watched: Watched, prefix: str = "of") -> str:
     return f"MAX([{', '.join(f'FILL({prefix}{part}, 0)' for part in watched.groups)}])"
 
 
-def _failing(watched: Watched) -> tuple[dict[str, Metric], list[str]]:
-    """The percent of requests that fail, of each target group: the few of a canary do not vanish among the others."""
+def _failing(watched: Watched) -> tuple[dict[str, Metric], list[str], list[str]]:
+    """The percent of requests that fail, of each target group: the few of a canary do not vanish among the others.
+
+    First as alarms look at it, who let a few failures be; then the figure itself.
+    """
     metrics = {
         **_each(watched, "HTTPCode_Target_5XX_Count", "Sum", "bad"),
         # Tasks that are gone, or that hang up.
         **_each(watched, "TargetConnectionErrorCount", "Sum", "lost"),
-        **_each(watched, "RequestCount", "Sum", "all"),
+        **_each(watched, "RequestCount", "Sum", "calls"),
     }
     failed = {part: f"FILL(bad{part}, 0) + FILL(lost{part}, 0)" for part in watched.groups}
-    return metrics, [f"IF({n} >= {promises.ERRORS}, 100 * ({n}) / FILL(all{part}, 1), 0)" for part, n in failed.items()]
+    return (
+        metrics,
+        [_rate(part, n, enough=True) for part, n in failed.items()],
+        [_rate(part, n) for part, n in failed.items()],
+    )
+
+
+def _rate(part: str, failed: str, *, enough: bool = False) -> str:
+    rate = f"100 * ({failed}) / FILL(calls{part}, 1)"
+    return f"IF({failed} >= {promises.ERRORS}, {rate}, 0)" if enough else rate
 
 
 def _p95(watched: Watched, bound: Bound) -> Alarm:
@@ -189,13 +201,14 @@ def _p95(watched: Watched, bound: Bound) -> Alarm:
 
 
 def _error_rate(watched: Watched, bound: Bound) -> Alarm:
-    metrics, rates = _failing(watched)
+    metrics, rates, figures = _failing(watched)
     return promises.failing(
         watched.name,
         bound,
         first=f"Read its log group /ecs/{watched.physical}. If a release is new, take it back.",
         metrics=metrics,
         expression=f"MAX([{', '.join(rates)}])",
+        figure=f"MAX([{', '.join(figures)}])",
     )
 
 
@@ -242,7 +255,7 @@ def _rollback(watched: Watched) -> Alarm:
             metrics |= _each(watched, "TargetResponseTime", "p95")
             tests.append(f"1000 * {_most(watched)} > {above:g}")
         else:
-            more, rates = _failing(watched)
+            more, rates, _ = _failing(watched)
             metrics |= more
             tests.append(f"MAX([{', '.join(rates)}]) > {above:g}")
     return promises.rollback(watched.name, metrics, tests)

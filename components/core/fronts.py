@@ -7,7 +7,7 @@ reference", "Preconfigured WAF rules".
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from components.core import iam, monitoring
 from components.core.cloudwatch import Alarm, Metric
@@ -24,6 +24,9 @@ FIREWALL_LOGS = "aws-waf-logs-"
 """What the name of a log group of the firewall begins with ("Logging web ACL traffic", CloudWatch Logs)."""
 MOST_THROTTLES = 10
 """Rules that count requests, of one firewall; cannot be raised."""
+FRONT_PORT, FRONT_METRICS, FRONT_ADMIN = 15443, 15090, 15000
+"""Of what checks tokens beside the pods of a cluster: for the load balancer, for who collects metrics, and on the loopback."""
+FRONT_PORTS = (FRONT_ADMIN, FRONT_METRICS, FRONT_PORT)
 _WINDOW, _LEAST = 60, 10
 """Seconds that requests are counted for, and the smallest number that a rule takes."""
 # Rule groups of AWS that look at requests of any kind of API. The body of a request may be larger than the 8 KiB that are looked
@@ -55,19 +58,23 @@ class Front:
     """What has to be in a token's scope; None where identities of the cloud call."""
 
 
-def fronts(environment: Environment, cloud: CloudName) -> dict[str, Front]:
-    """The endpoints of a cloud that are reached through its gateway, by name, sorted.
+def fronts(
+    environment: Environment, cloud: CloudName, server: Literal["managed", "kubernetes"] | None = None
+) -> dict[str, Front]:
+    """The endpoints of a cloud that are reached from the internet, by name, sorted; of a `server`, or of both.
 
-    Those in a cluster have a gateway of their own. On AWS identities call an endpoint itself, or its function: a load balancer
-    does not know them. On Google Cloud no load balancer leads to Vertex AI.
+    On AWS identities call an endpoint itself, or its function: a load balancer does not know them. On Google Cloud none leads to
+    Vertex AI.
     """
     domain = environment.serving.domain
     found: dict[str, Front] = {}
     for name, endpoint in answering(environment, cloud).items():
         api: Api | None = getattr(endpoint, "api", None)
-        if api is None or domain is None or where(endpoint) != "managed":
+        place = where(endpoint)
+        if api is None or domain is None or server not in {None, place}:
             continue
-        if (api.auth != "jwt") if cloud == "aws" else isinstance(endpoint, RealTime):
+        checked = cloud == "aws" or place == "kubernetes"
+        if (api.auth != "jwt") if checked else isinstance(endpoint, RealTime):
             continue
         found[name] = Front(
             host=api.domain or f"{name}.{domain.name}",

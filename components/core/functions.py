@@ -130,6 +130,7 @@ def _error_rate(watched: Watched, bound: Bound) -> Alarm:
         first=f"Read its log group /aws/lambda/{watched.physical}. If a release is new, take it back.",
         metrics=_failures(watched),
         expression=f"IF({_ENOUGH}, {_PERCENT}, 0)",
+        figure=_PERCENT,
     )
 
 

@@ -213,6 +213,7 @@ def _p95(watched: Watched, bound: Bound) -> Alarm:
         first="Compare ModelLatency with OverheadLatency: the model, or what is around it. If a release is new, take it back.",
         metrics={**_latency(watched), "calls": _metric(watched, "Invocations", "Sum")},
         expression=f"IF(calls >= {_REQUESTS}, {_MS}, 0)",
+        figure=_MS,
     )
 
 
@@ -223,6 +224,7 @@ def _error_rate(watched: Watched, bound: Bound) -> Alarm:
         first=f"Read its log group {HOSTS}/{watched.physical}. If a release is new, take it back.",
         metrics=_failures(watched),
         expression=f"IF(errors >= {promises.ERRORS}, {_percent(watched)}, 0)",
+        figure=_percent(watched),
     )
 
 

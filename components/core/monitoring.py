@@ -9,7 +9,7 @@ a pool, which are counted by their labels, and those no query in PromQL knows. S
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from components.core.cloudwatch import teams
@@ -20,7 +20,7 @@ _STILL_HOURS = 4
 """Hours in which a queue admits nothing though work waits."""
 _IDLE_PERCENT = 10
 _QUOTA_PERCENT = 80
-_COLUMNS, _ROWS = 48, 16
+COLUMNS, ROWS = 48, 16
 """Columns of a mosaic, and rows of a chart ("Dashboards API", MosaicLayout)."""
 # Why the controller gives a Job up (k8s.io/api/batch/v1, JobReason…); GKE writes events of the cluster to the log `events`.
 _GIVEN_UP = (
@@ -39,6 +39,12 @@ class Query:
     """A query in PromQL that yields something once it is time."""
 
     promql: str
+    figure: str = ""
+    """What a chart shows of it: the figure that is compared. None where nobody has a chart of it."""
+    above: float | None = None
+    """Where a chart has its line."""
+    beside: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What a chart shows besides, by what it is called: `requests a minute`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,26 +305,37 @@ def dashboard(watched: Watched, *, title: str, links: Mapping[str, str]) -> dict
         {"title": "Read on", "text": {"content": "\n".join(words), "format": "MARKDOWN"}},
         {"title": "Incidents", "incidentList": {}},
     ]
-    half = _COLUMNS // 2
-    return {
-        "displayName": title,
-        "mosaicLayout": {
-            "columns": _COLUMNS,
-            "tiles": [
-                _tile(half * (i % 2), _ROWS * (i // 2), half, widget)
-                for i, widget in enumerate([*head, *_charts(watched)])
-            ],
-        },
-    }
+    half = COLUMNS // 2
+    return mosaic(
+        title,
+        [
+            tile(half * (i % 2), ROWS * (i // 2), half, ROWS, widget)
+            for i, widget in enumerate([*head, *_charts(watched)])
+        ],
+    )
 
 
-def _tile(x: int, y: int, width: int, widget: Mapping[str, Any]) -> dict[str, Any]:
+def mosaic(title: str, tiles: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A page."""
+    return {"displayName": title, "mosaicLayout": {"columns": COLUMNS, "tiles": list(tiles)}}
+
+
+def tile(x: int, y: int, width: int, height: int, widget: Mapping[str, Any]) -> dict[str, Any]:
+    """A widget at its place."""
     # The API leaves zeroes out of what it answers, and would differ from what it was given.
     place = {key: value for key, value in (("xPos", x), ("yPos", y)) if value}
-    return {**place, "width": width, "height": _ROWS, "widget": dict(widget)}
+    return {**place, "width": width, "height": height, "widget": dict(widget)}
 
 
-def _chart(title: str, *sets: tuple[Mapping[str, Any], str], lines: Sequence[float] = ()) -> dict[str, Any]:
+def chart(
+    title: str,
+    *sets: tuple[Mapping[str, Any], str],
+    beside: Sequence[tuple[Mapping[str, Any], str]] = (),
+    lines: Sequence[float] = (),
+    called: str = "",
+) -> dict[str, Any]:
+    """A chart of queries, each with its legend; those `beside` have the scale on the right. Its lines are called alike."""
+    label = {"label": called} if called else {}
     return {
         "title": title,
         "xyChart": {
@@ -326,18 +343,21 @@ def _chart(title: str, *sets: tuple[Mapping[str, Any], str], lines: Sequence[flo
                 {
                     "timeSeriesQuery": dict(query),
                     "plotType": "LINE",
-                    "targetAxis": "Y1",
+                    "targetAxis": axis,
                     **({"legendTemplate": legend} if legend else {}),
                 }
-                for query, legend in sets
+                for axis, drawn in (("Y1", sets), ("Y2", beside))
+                for query, legend in drawn
             ],
-            **({"thresholds": [{"value": value, "targetAxis": "Y1"} for value in lines]} if lines else {}),
+            **({"thresholds": [{"value": value, "targetAxis": "Y1", **label} for value in lines]} if lines else {}),
             "yAxis": {"scale": "LINEAR"},
+            **({"y2Axis": {"scale": "LINEAR"}} if beside else {}),
         },
     }
 
 
-def _asked(promql: str) -> dict[str, Any]:
+def asked(promql: str) -> dict[str, Any]:
+    """A query of a chart."""
     return {"prometheusQuery": promql}
 
 
@@ -346,12 +366,12 @@ def _charts(watched: Watched) -> Iterator[dict[str, Any]]:
         return
     waiting, admitted = _kueue(watched, "kueue_pending_workloads"), _kueue(watched, "kueue_admitted_workloads_total")
     wait = _kueue(watched, "kueue_admission_wait_time_seconds_bucket")
-    yield _chart("Work that waits, by queue", (_asked(f"sum by (cluster_queue) ({waiting})"), ""))
-    yield _chart(
+    yield chart("Work that waits, by queue", (asked(f"sum by (cluster_queue) ({waiting})"), ""))
+    yield chart(
         "Wait of the work that was admitted, 95 % within, seconds",
-        (_asked(f"histogram_quantile(0.95, sum by (le, cluster_queue) (rate({wait}[1h])))"), ""),
+        (asked(f"histogram_quantile(0.95, sum by (le, cluster_queue) (rate({wait}[1h])))"), ""),
     )
-    yield _chart("Work admitted, an hour", (_asked(f"sum by (cluster_queue) (increase({admitted}[1h]))"), ""))
+    yield chart("Work admitted, an hour", (asked(f"sum by (cluster_queue) (increase({admitted}[1h]))"), ""))
     filtered = {
         "filter": machines(watched),
         "aggregation": {
@@ -361,27 +381,36 @@ def _charts(watched: Watched) -> Iterator[dict[str, Any]]:
             "groupByFields": ['metadata.user_labels."cloud.google.com/gke-nodepool"'],
         },
     }
-    yield _chart(
+    yield chart(
         "Machines by node pool; lines: ceilings of the pools",
         ({"timeSeriesFilter": filtered}, ""),
         lines=sorted({float(plan.max) for plan in watched.pools.values()}),
     )
     held = _system(watched, "container_accelerator_duty_cycle", "k8s_container")
-    yield _chart(
-        "Use of accelerators, by team, %", (_asked(f"avg by (namespace_name) ({held})"), ""), lines=[_IDLE_PERCENT]
+    yield chart(
+        "Use of accelerators, by team, %", (asked(f"avg by (namespace_name) ({held})"), ""), lines=[_IDLE_PERCENT]
     )
     lost = _preemptions(watched)
-    yield _chart("Machines taken away, an hour", (_asked(f"sum(sum_over_time({lost}[1h]))"), "taken away"))
-    yield _chart(
+    yield chart("Machines taken away, an hour", (asked(f"sum(sum_over_time({lost}[1h]))"), "taken away"))
+    yield chart(
         "Jobs given up, machines refused, an hour",
-        (_asked(f"sum(increase({counter(watched, 'jobs-failed')}[1h]))"), "jobs given up"),
-        (_asked(f"sum(increase({counter(watched, 'machines-refused')}[1h]))"), "machines refused"),
+        (asked(f"sum(increase({counter(watched, 'jobs-failed')}[1h]))"), "jobs given up"),
+        (asked(f"sum(increase({counter(watched, 'machines-refused')}[1h]))"), "machines refused"),
     )
     used = {need.quota.code: query for need in watched.needs if (query := usage(watched, need))}
     if used:
-        yield _chart(
-            "Quotas, part used", *((_asked(query), code) for code, query in used.items()), lines=[_QUOTA_PERCENT / 100]
+        yield chart(
+            "Quotas, part used", *((asked(query), code) for code, query in used.items()), lines=[_QUOTA_PERCENT / 100]
         )
+
+
+def address(project: str, dashboard: str) -> str:
+    """Where people see a dashboard, by its id.
+
+    >>> address("acme", "projects/1/dashboards/a-b")
+    'https://console.cloud.google.com/monitoring/dashboards/builder/a-b?project=acme'
+    """
+    return f"https://console.cloud.google.com/monitoring/dashboards/builder/{dashboard.rpartition('/')[2]}?project={project}"
 
 
 def text(body: Mapping[str, Any]) -> str:

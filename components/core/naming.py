@@ -61,6 +61,10 @@ LIMITS = {
     "api": 40,
     # RDS "CreateDBInstance", 63; Cloud SQL "Instance settings", 98 together with the project's id of at most 30 and a colon.
     "database": 63,
+    # The Data API takes ARNs of 100 characters ("ExecuteStatement"): with the longest region, 48 of them come with every cluster,
+    # and 65 with every secret.
+    "data_api_cluster": 52,
+    "data_api_secret": 35,
     # Bedrock "CreateGuardrail", "CreateInferenceProfile" and "CreateProvisionedModelThroughput"; Model Armor
     # "projects.locations.templates.create", templateId.
     "guardrail": 50,

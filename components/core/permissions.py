@@ -17,8 +17,8 @@ SEE: Mapping[str, tuple[str, ...]] = {
         "apigateway.gateways.get", "apigateway.gateways.list", "apigateway.operations.get",
     ),
     "artifactregistry": ("artifactregistry.repositories.get", "artifactregistry.repositories.list"),
-    # Not tables: what was asked and answered is in them.
-    "bigquery": ("bigquery.datasets.get",),
+    # How tables are made; what was asked and answered is in them, and takes `getData`.
+    "bigquery": ("bigquery.datasets.get", "bigquery.tables.get"),
     "binaryauthorization": (
         "binaryauthorization.attestors.get", "binaryauthorization.attestors.list", "binaryauthorization.policy.get",
     ),
@@ -82,7 +82,7 @@ SEE: Mapping[str, tuple[str, ...]] = {
     "notebooks": ("notebooks.instances.get", "notebooks.instances.list", "notebooks.operations.get"),
     "policies": (
         "aiplatform.endpoints.getIamPolicy", "aiplatform.notebookRuntimeTemplates.getIamPolicy",
-        "artifactregistry.repositories.getIamPolicy", "bigquery.datasets.getIamPolicy",
+        "artifactregistry.repositories.getIamPolicy", "bigquery.datasets.getIamPolicy", "bigquery.tables.getIamPolicy",
         "binaryauthorization.attestors.getIamPolicy", "cloudkms.cryptoKeys.getIamPolicy",
         "containeranalysis.notes.getIamPolicy", "iam.serviceAccounts.getIamPolicy", "notebooks.instances.getIamPolicy",
         "pubsub.subscriptions.getIamPolicy", "pubsub.topics.getIamPolicy", "resourcemanager.projects.getIamPolicy",

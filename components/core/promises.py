@@ -10,7 +10,9 @@ ERRORS = 3
 _MINUTE = 60
 
 
-def late(name: str, bound: Bound, *, first: str, metrics: Mapping[str, Metric], expression: str) -> Alarm:
+def late(
+    name: str, bound: Bound, *, first: str, metrics: Mapping[str, Metric], expression: str, figure: str | None = None
+) -> Alarm:
     """More than 5 of 100 answers take too long; the expression comes to ms."""
     return Alarm(
         name=f"{name}-p95",
@@ -19,6 +21,7 @@ def late(name: str, bound: Bound, *, first: str, metrics: Mapping[str, Metric], 
         severity="critical",
         metrics=metrics,
         expression=expression,
+        figure=figure,
         comparison=">",
         threshold=bound.above,
         period=bound.minutes * _MINUTE,
@@ -26,8 +29,13 @@ def late(name: str, bound: Bound, *, first: str, metrics: Mapping[str, Metric], 
     )
 
 
-def failing(name: str, bound: Bound, *, first: str, metrics: Mapping[str, Metric], expression: str) -> Alarm:
-    """More requests fail than may; the expression comes to percent, and to nothing where fewer than `ERRORS` failed."""
+def failing(
+    name: str, bound: Bound, *, first: str, metrics: Mapping[str, Metric], expression: str, figure: str | None = None
+) -> Alarm:
+    """More requests fail than may; the expression comes to percent, and to nothing where fewer than `ERRORS` failed.
+
+    Names of series that count requests begin with `cloudwatch_rows.REQUESTS`.
+    """
     return Alarm(
         name=f"{name}-errors",
         meaning=f"More than {bound.above:g} % of the requests to {name} failed, {ERRORS} of them at least.",
@@ -35,6 +43,7 @@ def failing(name: str, bound: Bound, *, first: str, metrics: Mapping[str, Metric
         severity="critical",
         metrics=metrics,
         expression=expression,
+        figure=figure,
         comparison=">",
         threshold=bound.above,
         period=bound.minutes * _MINUTE,
@@ -80,6 +89,7 @@ def full(
         expression=expression,
         comparison=">=",
         threshold=bound.above if threshold is None else threshold,
+        line=bound.above,
         period=5 * _MINUTE,
         periods=max(1, bound.minutes // 5),
     )

@@ -9,7 +9,7 @@ from math import ceil
 from typing import Any
 
 from components.core import cloudwatch, monitoring
-from components.spec.retrieval import Embedding
+from components.spec.retrieval import Corpus, Embedding
 from components.spec.section import CloudName
 
 EMBEDDINGS: Mapping[CloudName, Mapping[str, tuple[int, ...]]] = {
@@ -34,6 +34,11 @@ _SECONDS = 2
 _LATE_SECONDS = 5
 _ERROR_PERCENT, _ERRORS = 1, 3
 _MINUTE = 60
+_FULL_PERCENT = 90
+GCP_AT_ONCE = 20
+"""Requests that an instance of the function that asks works on at once, on Google Cloud."""
+GCP_ASKS, GCP_FILLS = "retrieval", 3
+"""What that function is called, and how many instances the other one has at most, which fills corpora."""
 NAMESPACE = "retrieval"
 """Of the metrics that are made of logs, within the environment."""
 REFUSED, UNREADABLE, FOREIGN = "documents-refused", "messages-refused", "passages-foreign"
@@ -55,6 +60,36 @@ def at_once(throttle_rps: int) -> int:
     40
     """
     return max(2, ceil(throttle_rps * _SECONDS))
+
+
+def gcp_instances(throttle_rps: int) -> int:
+    """Instances of the function that asks, for as many requests a second as are let through.
+
+    >>> gcp_instances(1), gcp_instances(20)
+    (1, 2)
+    """
+    return ceil(at_once(throttle_rps) / GCP_AT_ONCE)
+
+
+def gcp_connections(throttle_rps: int) -> int:
+    """Connections to a database that both functions hold at most: one for each request that is worked on.
+
+    >>> gcp_connections(20)
+    43
+    """
+    return gcp_instances(throttle_rps) * GCP_AT_ONCE + GCP_FILLS
+
+
+def gcp_store(corpus: Corpus, name: Any, project: str, region: str) -> dict[str, Any]:
+    """What the functions are told of a store: the name of its collection, or of its database and what embeds; may be an output.
+
+    >>> gcp_store(Corpus(team="a", readers=["a"]), "b", "acme", "us-central1")
+    {'collection': 'b'}
+    """
+    if corpus.store == "vectors":
+        return {"collection": name}
+    model = f"projects/{project}/locations/{region}/publishers/google/models/{corpus.embedding.gcp}"
+    return {"database": name, "model": model, "dimensions": dimensions(corpus.embedding, "gcp")}
 
 
 def openapi(title: str, service: str, *, issuer: str, keys: str, audience: str, seconds: int) -> dict[str, Any]:
@@ -128,6 +163,14 @@ _DEAD = (
     "A change of a document never reached its corpus, though it was tried for hours.",
     "Read the message and the log of the ingestion, mend the cause. The nightly comparison then does the rest.",
 )
+_FULL = (
+    "The database of the corpora has been above {percent} percent of its ceiling for half an hour.",
+    "See whether many documents arrive, then it passes; else raise `retrieval.database.size`.",
+)
+_TABLES = (
+    "The table or the password of a corpus could not be made. The old password stays valid, and Secrets Manager tries again.",
+    "Read the log of corpora-tables: the last line says which corpus, and what the database answered.",
+)
 _FOREIGN = (
     "A search found a passage that belongs to another corpus. It was kept back; a store holds what it must not.",
     "Find out who wrote to the store, in the audit log, and when. Then have the corpus built anew.",
@@ -175,6 +218,7 @@ def aws_asking(namespace: str, api: Any, function: str) -> list[cloudwatch.Alarm
         severity="critical",
         metrics={"errors": series("5xx", "Sum"), "calls": series("Count", "Sum")},
         expression=f"IF(errors >= {_ERRORS}, 100 * errors / calls, 0)",
+        figure="100 * errors / calls",
         comparison=">",
         threshold=_ERROR_PERCENT,
         period=5 * _MINUTE,
@@ -200,6 +244,33 @@ def aws_asking(namespace: str, api: Any, function: str) -> list[cloudwatch.Alarm
         _count("corpora-throttled", _THROTTLED, "AWS/Lambda", "Throttles", dimensions={"FunctionName": function}),
         _count(FOREIGN, _FOREIGN, namespace, FOREIGN, severity="critical"),
     ]
+
+
+def aws_database(cluster: str, function: str) -> list[cloudwatch.Alarm]:
+    """What is watched of the database of corpora, on AWS ("Important Amazon CloudWatch metrics for Aurora Serverless v2").
+
+    Nothing counts who is refused at the door; a knowledge base that is, fails questions and documents, which are watched.
+    """
+    full = cloudwatch.Alarm(
+        name="corpora-database-full",
+        severity="warning",
+        metrics={
+            "use": cloudwatch.Metric(
+                namespace="AWS/RDS",
+                name="ACUUtilization",
+                dimensions={"DBClusterIdentifier": cluster},
+                statistic="Maximum",
+            )
+        },
+        comparison=">",
+        threshold=_FULL_PERCENT,
+        period=5 * _MINUTE,
+        periods=6,
+        meaning=_FULL[0].format(percent=_FULL_PERCENT),
+        first=_FULL[1],
+    )
+    failed = _count("corpora-tables-failing", _TABLES, "AWS/Lambda", "Errors", dimensions={"FunctionName": function})
+    return [full, failed]
 
 
 def _count(
@@ -246,12 +317,12 @@ def gcp_ingestion(prefix: str, service: str) -> tuple[monitoring.Count, monitori
     return _logged(UNREADABLE, "Messages that are about no document.", _UNREADABLE, prefix, service, chosen)
 
 
-def gcp_given_up(promql: str) -> monitoring.Alarm:
+def gcp_given_up(lying: monitoring.Query) -> monitoring.Alarm:
     """Messages that were tried too often, on Google Cloud."""
     return monitoring.Alarm(
         name="documents-given-up",
         severity="warning",
-        condition=monitoring.Query(promql=promql),
+        condition=lying,
         minutes=0,
         meaning=_DEAD[0],
         first=_DEAD[1],
@@ -272,14 +343,20 @@ def gcp_asking(service: str) -> list[monitoring.Alarm]:
     failed = f'{count}{{{said},response_code_class="5xx"}}[5m]'
     enough = f"sum(increase({failed})) >= {_ERRORS}"
     percent = f"100 * sum(rate({failed})) / sum(rate({count}{{{said}}}[5m]))"
-    late = f"histogram_quantile(0.95, sum by (le) (rate({times}{{{said}}}[5m]))) > {1000 * _LATE_SECONDS}"
+    late = f"histogram_quantile(0.95, sum by (le) (rate({times}{{{said}}}[5m])))"
+    refused = f'sum(increase({count}{{{said},response_code="429"}}[5m]))'
     return [
         monitoring.Alarm(
             name="corpora-failing",
             meaning=_FAILED[0].format(percent=_ERROR_PERCENT),
             first=_FAILED[1],
             severity="critical",
-            condition=monitoring.Query(promql=f"{percent} > {_ERROR_PERCENT} and on() {enough}"),
+            condition=monitoring.Query(
+                promql=f"{percent} > {_ERROR_PERCENT} and on() {enough}",
+                figure=percent,
+                above=_ERROR_PERCENT,
+                beside={"questions a minute": f"60 * sum(rate({count}{{{said}}}[5m]))"},
+            ),
             minutes=0,
         ),
         monitoring.Alarm(
@@ -287,7 +364,9 @@ def gcp_asking(service: str) -> list[monitoring.Alarm]:
             meaning=_LATE[0].format(seconds=_LATE_SECONDS),
             first=_LATE[1],
             severity="warning",
-            condition=monitoring.Query(promql=late),
+            condition=monitoring.Query(
+                promql=f"{late} > {1000 * _LATE_SECONDS}", figure=f"{late} / 1000", above=_LATE_SECONDS
+            ),
             minutes=15,
         ),
         monitoring.Alarm(
@@ -296,7 +375,7 @@ def gcp_asking(service: str) -> list[monitoring.Alarm]:
             first=_THROTTLED[1],
             severity="warning",
             # Cloud Run itself answers so where every instance is busy, and so does the function where the store is.
-            condition=monitoring.Query(promql=f'sum(increase({count}{{{said},response_code="429"}}[5m])) > 0'),
+            condition=monitoring.Query(promql=f"{refused} > 0", figure=refused),
             minutes=0,
         ),
     ]
@@ -321,10 +400,11 @@ def _logged(
         description=description,
         filter=f'resource.type="cloud_run_revision" AND resource.labels.service_name="{service}" AND {chosen}',
     )
+    lately = f"sum(increase({series}[10m]))"
     alarm = monitoring.Alarm(
         name=name,
         severity=severity,
-        condition=monitoring.Query(promql=f"sum(increase({series}[10m])) > 0"),
+        condition=monitoring.Query(promql=f"{lately} > 0", figure=lately),
         minutes=0,
         meaning=texts[0].format(**values),
         first=texts[1],

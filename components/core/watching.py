@@ -6,6 +6,7 @@ Sources: "Google Cloud metrics" (run, aiplatform, pubsub); "PromQL for Cloud Mon
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from components.core.monitoring import Alarm, Query
 from components.core.rollouts import VERSION, Guard
@@ -94,6 +95,29 @@ def _over(function: str, series: Mapping[str, str]) -> str:
     return " or ".join(f"{function}({name}{{{said}}}[{_WINDOW}])" for name, said in series.items())
 
 
+def figure(source: Source, sign: str, *, watched: bool = False) -> str:
+    """What is compared with a bound: ms, percent, or instances."""
+    everything = source.said(watched=watched)
+    match sign:
+        case "p95_latency":
+            times = {name: source.said(watched=watched, more=more) for name, more in source.latency.items()}
+            return f"histogram_quantile(0.95, sum by (le) ({_over('rate', times)}))"
+        case "error_rate":
+            failed = _counted(source, "rate", source.failed, watched=watched)
+            return f"100 * {failed} / {_counted(source, 'rate', watched=watched)}"
+        case "saturation":
+            return source.busy % everything
+        case "ceiling":
+            return source.instances % everything
+        case _:
+            raise ValueError(f"{sign} is no sign of an endpoint that answers")
+
+
+def _counted(source: Source, function: str, more: str = "", *, watched: bool = False) -> str:
+    """A function of the requests, or of those that `more` selects."""
+    return f"sum({_over(function, dict.fromkeys(source.count, source.said(watched=watched, more=more)))})"
+
+
 def query(source: Source, sign: Sign, *, watched: bool = False) -> str:
     """The query that yields something once a bound is passed.
 
@@ -101,27 +125,18 @@ def query(source: Source, sign: Sign, *, watched: bool = False) -> str:
     >>> made.startswith("100 * sum(rate(run_googleapis_com:request_count{"), 'revision_name="@VERSION@"' in made
     (True, True)
     """
-    everything = source.said(watched=watched)
-    times = {name: source.said(watched=watched, more=more) for name, more in source.latency.items()}
-    all_requests = dict.fromkeys(source.count, everything)
-    failures = dict.fromkeys(source.count, source.said(watched=watched, more=source.failed))
+    found = figure(source, sign.sign, watched=watched)
     match sign.sign:
         case "p95_latency":
-            return (
-                f"histogram_quantile(0.95, sum by (le) ({_over('rate', times)})) > {sign.above:g}"
-                f" and on() sum({_over('increase', all_requests)}) >= {_LEAST_REQUESTS}"
-            )
+            requests = _counted(source, "increase", watched=watched)
+            return f"{found} > {sign.above:g} and on() {requests} >= {_LEAST_REQUESTS}"
         case "error_rate":
-            return (
-                f"100 * sum({_over('rate', failures)}) / sum({_over('rate', all_requests)}) > {sign.above:g}"
-                f" and on() sum({_over('increase', failures)}) >= {_LEAST_FAILURES}"
-            )
-        case "saturation":
-            return f"{source.busy % everything} > {sign.above:g}"
+            failures = _counted(source, "increase", source.failed, watched=watched)
+            return f"{found} > {sign.above:g} and on() {failures} >= {_LEAST_FAILURES}"
         case "ceiling":
-            return f"{source.instances % everything} >= {sign.above:g}"
+            return f"{found} >= {sign.above:g}"
         case _:
-            raise ValueError(f"{sign.sign} is no sign of an endpoint that answers")
+            return f"{found} > {sign.above:g}"
 
 
 def guards(source: Source, signs: Mapping[str, Sign], wanted: list[str]) -> list[Guard]:
@@ -160,8 +175,10 @@ _MEANING: Mapping[str, tuple[str, str]] = {
 }
 
 
-def alarm(endpoint: str, sign: Sign, promql: str) -> Alarm:
-    """The alarm of a sign.
+def alarm(
+    endpoint: str, sign: Sign, promql: str, *, shown: str = "", beside: Mapping[str, str] = MappingProxyType({})
+) -> Alarm:
+    """The alarm of a sign; a chart shows the figure `shown`, and what is `beside` it.
 
     >>> alarm("fraud", Sign(sign="ceiling", above=4, minutes=15), "1").severity
     'warning'
@@ -173,7 +190,7 @@ def alarm(endpoint: str, sign: Sign, promql: str) -> Alarm:
         meaning=meaning.format(endpoint=endpoint, above=sign.above, minutes=sign.minutes),
         first=first,
         severity=severity,
-        condition=Query(promql=promql),
+        condition=Query(promql=promql, figure=shown, above=sign.above, beside=beside),
         minutes=sign.minutes,
     )
 
@@ -189,16 +206,30 @@ def bounded(signs: Mapping[str, Sign], instances: int) -> dict[str, Sign]:
 
 def alarms(endpoint: str, source: Source, signs: Mapping[str, Sign]) -> list[Alarm]:
     """The alarms of an endpoint that answers."""
-    return [alarm(endpoint, sign, query(source, sign)) for sign in signs.values()]
+    requests = {"requests a minute": f"60 * {_counted(source, 'rate')}"}
+    return [
+        alarm(
+            endpoint,
+            sign,
+            query(source, sign),
+            shown=figure(source, sign.sign),
+            beside=requests if sign.sign == "error_rate" else {},
+        )
+        for sign in signs.values()
+    ]
 
 
-def oldest(subscription: str, seconds: float) -> str:
-    """The query: a message has waited for so long."""
-    said = f'monitored_resource="pubsub_subscription",subscription_id="{subscription}"'
-    return f"max(pubsub_googleapis_com:subscription_oldest_unacked_message_age{{{said}}}) > {seconds:g}"
+def waits(endpoint: str, sign: Sign, subscription: str) -> Alarm:
+    """The alarm: a message has waited for too long."""
+    age = f"max(pubsub_googleapis_com:subscription_oldest_unacked_message_age{{{_pubsub(subscription)}}})"
+    return alarm(endpoint, sign, f"{age} > {sign.above:g}", shown=age)
 
 
-def undelivered(subscription: str) -> str:
+def undelivered(subscription: str) -> Query:
     """The query: messages lie there."""
-    said = f'monitored_resource="pubsub_subscription",subscription_id="{subscription}"'
-    return f"max(pubsub_googleapis_com:subscription_num_undelivered_messages{{{said}}}) > 0"
+    lying = f"max(pubsub_googleapis_com:subscription_num_undelivered_messages{{{_pubsub(subscription)}}})"
+    return Query(promql=f"{lying} > 0", figure=lying)
+
+
+def _pubsub(subscription: str) -> str:
+    return f'monitored_resource="pubsub_subscription",subscription_id="{subscription}"'

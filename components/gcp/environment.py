@@ -32,6 +32,7 @@ from components.scope import PROJECT, Scope, opened
 from components.spec.endpoints import answering, where
 from components.spec.environment import Environment
 from components.spec.foundation import Gcp
+from components.spec.models import Foundation
 from components.spec.quotas import quotas
 from components.spec.regions import GCP_REGIONS
 
@@ -45,7 +46,7 @@ _GRANTED: Mapping[str, str] = {
     "roles/logging.viewAccessor": "people, on the logs of the cluster",
     "roles/monitoring.metricWriter": "jobs, notebooks, pipelines",
     "roles/storage.objectViewer": "the builder of functions, on its sources",
-    "roles/cloudsql.instanceUser": "the server of experiments, on its database",
+    "roles/cloudsql.instanceUser": "the server of experiments, and what fills and asks corpora, each on its database",
     "roles/workflows.invoker": "what starts pipelines",
     "roles/artifactregistry.reader": "machines of the cluster",
     "roles/container.defaultNodeServiceAccount": "machines of the cluster",
@@ -77,6 +78,7 @@ def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Env
             organization=place.organization,
             perimeter=place.access_policy is not None and environment.network.perimeter != "off",
             locations=_locations(place.region),
+            models=_models(environment),
         ),
         scope=scope,
         parent=root,
@@ -199,16 +201,22 @@ def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Env
 
     registered = registry.build(environment, place, base, scope=scope, parent=root)
     guardrails = retrieval.guard(environment, place, base, scope=scope, parent=root)
-    trained = training.build(environment, place, base, registered, guardrails, scope=scope, parent=root)
+    released = serving.release(environment, place, base, scope=scope, parent=root)
+    kept = retrieval.keep(environment, place, base, released, scope=scope, parent=root)
+    caches = serving.caches(environment, base, scope=scope, parent=root)
+    answered = serving.answer(
+        environment, place, base, registered, guardrails, released, caches, scope=scope, parent=root
+    )
+    trained = training.build(
+        environment, place, base, registered, guardrails, kept, caches, answered.gateway, scope=scope, parent=root
+    )
     grounded = retrieval.build(environment, place, base, trained, guardrails, scope=scope, parent=root)
     built = contracts.Environment(
         region=place.region,
         foundation=base,
         registry=registered,
         training=trained,
-        serving=serving.build(
-            environment, place, base, registered, trained, grounded.guardrails, scope=scope, parent=root
-        ),
+        serving=serving.build(environment, place, base, trained, grounded, answered, scope=scope, parent=root),
         retrieval=grounded,
         quotas=requested,
         budgets=budgets,
@@ -247,6 +255,16 @@ def _locations(region: str) -> tuple[str, ...]:
     return (f"in:{(multi_region or region).lower()}-locations",)
 
 
+def _models(environment: Environment) -> list[str]:
+    """Models of publishers that something calls: the endpoints that are one, and what turns documents into vectors."""
+    endpoints = (getattr(spec, "model", None) for spec in answering(environment, "gcp").values())
+    corpora = environment.here(environment.retrieval.corpora, "gcp").values()
+    return [
+        *(model.gcp for model in endpoints if isinstance(model, Foundation) and model.gcp),
+        *(f"publishers/google/models/{spec.embedding.gcp}" for spec in corpora),
+    ]
+
+
 def _copies(environment: Environment, scope: Scope, dual: DualRegion | None) -> dict[Domain, str]:
     """The domains that need a key in a second location, and where."""
     copies: dict[Domain, str] = {}
@@ -273,9 +291,14 @@ def _key_users(environment: Environment) -> dict[Domain, list[str]]:
         found["logs"] = ["bigquery.googleapis.com"]
     if environment.here(environment.serving.caches, "gcp"):
         found["data"] = ["memorystore.googleapis.com"]
-    for zone in sorted(plan.document_zones(environment, "gcp")):
-        found.setdefault(environment.data.zones[zone].key, []).append("vectorsearch.googleapis.com")
-    return found
+    stores = {"vectors": "vectorsearch.googleapis.com", "database": "sqladmin.googleapis.com"}
+    for corpus in environment.here(environment.retrieval.corpora, "gcp").values():
+        found.setdefault(environment.data.zones[corpus.source].key, []).append(stores[corpus.store])
+    tracking = environment.training.tracking
+    if tracking is not None and tracking.server == "kubernetes":
+        found.setdefault("data", []).append(stores["database"])
+    # Each once: a key has one grant for each of its users.
+    return {domain: list(dict.fromkeys(users)) for domain, users in found.items()}
 
 
 def _storage(

@@ -2,12 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 
-from components.contracts import Text
+from components import contracts
+from components.contracts import Entry, Text
 from components.spec import models
-from components.spec.serving import Batch, Llm, RealTime
+from components.spec.endpoints import answering, where
+from components.spec.environment import Environment
+from components.spec.section import CloudName
+from components.spec.serving import Batch, Container, Llm, RealTime
 
 TEAM = "ai-platform.io/team"
 """Label of a team's namespace, with the team as its value; policies and Kueue go by it."""
@@ -15,6 +20,8 @@ POOL = "ai-platform.io/pool"
 """Label of a machine, with its pool as its value."""
 SERVING = "ai-platform.io/serving"
 """Label of a namespace where endpoints answer, beside its team's: there, accelerators are given to more than jobs."""
+INTERCEPTORS = "http-add-on"
+"""Namespace of what holds requests while nothing runs."""
 ENDPOINT = "ai-platform.io/endpoint"
 """Label of what belongs to an endpoint, with its name as its value."""
 
@@ -29,6 +36,8 @@ class Charts:
     """What verifies signatures of images, where that is not the cloud."""
     serving: Sequence[pulumi.Resource] = ()
     """What objects of KServe and KEDA wait for, where something answers in the cluster."""
+    registering: Sequence[pulumi.Resource] = ()
+    """What registers pods with a load balancer, where something does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,11 +117,51 @@ class Spaces:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Interceptors:
+    """What holds requests while nothing runs."""
+
+    hosts: Mapping[str, Text]
+    """By team: what stands in front of its endpoints; resolves once it listens, behind its fence."""
+    scaler: str
+    """Where KEDA asks how many requests there are."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Router:
     """What is in front of a language model."""
 
     address: Text
     """Resolves once it listens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entrance:
+    """The gateway of a cluster."""
+
+    name: Text
+    """Resolves once it has its address."""
+    space: Text
+    """Its namespace."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """What checks tokens in the pods of an endpoint, where the load balancer does not."""
+
+    container: Mapping[str, Any]
+    volume: Mapping[str, Any]
+    digest: str
+    """Of what it is told: with another, pods are made anew."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Door:
+    """The way from the internet to an endpoint."""
+
+    address: Text
+    made: Sequence[pulumi.Resource]
+    """What its pods wait for: without it they would not be known to the load balancer as they start."""
+    beside: Beside | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,15 +181,15 @@ class Guard:
     guardrail: Text
     """ARN of a guardrail of Bedrock, or name of a template of Model Armor."""
     version: Text
-    log: Text | None = None
-    """Name of the log group, or `projects/…/logs/…`; None where nobody keeps them."""
+    log: Text
+    """`s3://…/`, or `projects/…/datasets/…/tables/…`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
     """An endpoint in a cluster, with what the cloud has made for it."""
 
-    spec: RealTime | Llm | Batch
+    spec: RealTime | Container | Llm | Batch
     image: pulumi.Input[str]
     identity: Text
     """What its pods run as: role ARN, or e-mail of a service account. Resolves once they would be given it."""
@@ -148,13 +197,98 @@ class Served:
     """What it loads: weights, of a language model."""
     guard: Guard | None = None
     """Of a language model."""
+    cache: Entry | None = None
+    """Of the answers of a model, where it may use one."""
     source: Text | None = None
     """Of a run over many records: where they are, `s3://…/` or `gs://…/`."""
     target: Text | None = None
     """The same: where what comes of them is put, one folder a run."""
 
 
-def pod(name: str, spec: RealTime | Llm | Batch) -> tuple[str, str]:
+@dataclass(frozen=True, kw_only=True)
+class Located:
+    """What lies under a path of a storage zone: a folder ends in a slash, and without a path it is all of the zone."""
+
+    zone: str
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """An endpoint in a cluster, before the cloud has made anything for it."""
+
+    spec: RealTime | Container | Llm | Batch
+    model: models.Container | models.Weights
+    pod: tuple[str, str]
+    """Namespace and service account."""
+    reads: Mapping[str, Located]
+    """By what it is: `model`, `input`."""
+    writes: Located | None
+    guardrail: str | None
+    """Of a language model."""
+
+
+def wanted(environment: Environment, cloud: CloudName) -> dict[str, Wanted]:
+    """What answers in the cluster of a cloud, by name, sorted."""
+    found: dict[str, Wanted] = {}
+    for name, spec in answering(environment, cloud).items():
+        if where(spec) != "kubernetes":
+            continue
+        assert isinstance(spec, RealTime | Container | Llm | Batch)  # noqa: S101  components/spec/endpoints.py, `where`
+        model = spec.model
+        assert isinstance(model, models.Container | models.Weights)  # noqa: S101  components/spec/checks_serving.py
+        part, batch = loaded(model), spec if isinstance(spec, Batch) else None
+        found[name] = Wanted(
+            spec=spec,
+            model=model,
+            pod=pod(name, spec),
+            reads={
+                # Every version of it: pods of the former one start again until the new one is ready, and read theirs.
+                **({"model": Located(zone=part.zone, path=part.family)} if part else {}),
+                **({"input": Located(zone=batch.input.zone, path=batch.input.prefix)} if batch else {}),
+            },
+            writes=Located(zone=batch.zone, path=f"batch/{name}/") if batch else None,
+            guardrail=spec.guardrail if isinstance(spec, Llm) else None,
+        )
+    return found
+
+
+def served(
+    endpoint: Wanted,
+    identity: contracts.Pod,
+    *,
+    image: pulumi.Input[str],
+    storage: Mapping[str, contracts.Storage],
+    guardrails: contracts.Guardrails,
+    cache: Entry | None,
+) -> Served:
+    """An endpoint with what the cloud has made for it."""
+
+    def uri(at: Located | None) -> Text | None:
+        return pulumi.Output.concat(storage[at.zone].uri, "/", at.path) if at else None
+
+    part, guardrail = loaded(endpoint.model), endpoint.guardrail
+    at = uri(Located(zone=part.zone, path=part.path)) if part else None
+    guard: Guard | None = None
+    if guardrail:
+        if identity.log is None:
+            raise ValueError(
+                f"{endpoint.pod} passes prompts through {guardrail}, and nobody has said where they are kept"
+            )
+        guard = Guard(guardrail=guardrails.ids[guardrail], version=guardrails.versions[guardrail], log=identity.log)
+    return Served(
+        spec=endpoint.spec,
+        image=image,
+        identity=identity.id,
+        model=Artifact(uri=at, sha256=part.sha256) if part and at is not None else None,
+        guard=guard,
+        cache=cache,
+        source=uri(endpoint.reads.get("input")),
+        target=uri(endpoint.writes),
+    )
+
+
+def pod(name: str, spec: RealTime | Container | Llm | Batch) -> tuple[str, str]:
     """Namespace and service account of an endpoint's pods: a run's are in its team's own namespace, as its queue is."""
     if isinstance(spec, Batch):
         return f"team-{spec.team}", f"batch-{name}"

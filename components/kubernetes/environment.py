@@ -7,8 +7,10 @@ import pulumi
 
 from components import contracts
 from components.kubernetes.contracts import Charts as Controllers
+from components.kubernetes.contracts import Door as Joined
 from components.kubernetes.contracts import Kueue as Queues
 from components.kubernetes.contracts import Served, Verification
+from components.kubernetes.contracts import Spaces as Spaced
 from components.kubernetes.contracts import Tenants as Namespaces
 from components.kubernetes.contracts import Volumes as Claims
 from components.kubernetes.data.volumes import Volumes, VolumesArgs
@@ -20,6 +22,11 @@ from components.kubernetes.operations.metrics import Metrics, MetricsArgs
 from components.kubernetes.pods import Place
 from components.kubernetes.serving.batch import Batch as Run
 from components.kubernetes.serving.batch import BatchArgs as RunArgs
+from components.kubernetes.serving.container import Container as Service
+from components.kubernetes.serving.container import ContainerArgs as ServiceArgs
+from components.kubernetes.serving.door import Door, DoorArgs
+from components.kubernetes.serving.entrance import Entrance, EntranceArgs
+from components.kubernetes.serving.interceptors import INTERCEPTOR, Interceptors, InterceptorsArgs
 from components.kubernetes.serving.llm import Llm as LanguageModel
 from components.kubernetes.serving.llm import LlmArgs as LanguageModelArgs
 from components.kubernetes.serving.realtime import RealTime as Model
@@ -31,7 +38,7 @@ from components.kubernetes.training.tracking import Mlflow, MlflowArgs
 from components.scope import Scope
 from components.spec.capacity import PoolPlan, QueuePlan
 from components.spec.endpoints import instances
-from components.spec.serving import Batch, Llm, RealTime
+from components.spec.serving import Batch, Container, Llm, RealTime, Tokens
 from components.spec.training import Distributed, TrainingTeam
 
 
@@ -71,6 +78,10 @@ class InClusterArgs:
     """Database and image of a tracking server of our own, where there is one."""
     endpoints: Mapping[str, Served] = field(default_factory=dict[str, Served])
     """By name: what answers in the cluster."""
+    doors: contracts.Doors | None = None
+    """The ways to it from the internet, where there are any."""
+    tokens: Tokens | None = None
+    """Whose tokens are good there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +115,8 @@ def build(args: InClusterArgs, *, scope: Scope, parent: pulumi.Resource) -> InCl
             verification=args.verification,
             serving=any(not isinstance(each.spec, Batch) for each in args.endpoints.values()),
             models=any(isinstance(each.spec, RealTime) for each in args.endpoints.values()),
+            sleeping=any(map(_sleeps, args.endpoints.values())),
+            doors=args.doors,
         ),
         scope=scope,
         parent=parent,
@@ -189,18 +202,22 @@ def _endpoints(
 ) -> dict[str, contracts.Endpoint]:
     """What answers, by name: models and language models in namespaces of their own, runs in queues."""
     served, ready = dict(sorted(args.endpoints.items())), tuple(charts.serving)
-    held: dict[str, dict[str, int]] = {}
+    teams = {each.spec.team for each in served.values() if not isinstance(each.spec, Batch)}
+    # Of what its endpoints have no use for, a team's namespace is given none.
+    resources = sorted({plan.resource for plan in plans.values() if plan.resource} or {"nvidia.com/gpu"})
+    held = {team: dict.fromkeys(resources, 0) for team in teams}
     for each in served.values():
         plan = plans.get(getattr(each.spec, "pool", None) or "")
         if plan and plan.resource and not isinstance(each.spec, Batch):
-            used = held.setdefault(each.spec.team, {})
+            used = held[each.spec.team]
             devices = plan.per_node
-            if isinstance(each.spec, RealTime):
+            if isinstance(each.spec, RealTime | Container):
                 compute = each.spec.compute
                 devices = compute.per_machine if compute.accelerator != "none" else 0
-            used[plan.resource] = used.get(plan.resource, 0) + instances(each.spec) * devices
-    teams = {each.spec.team for each in served.values() if not isinstance(each.spec, Batch)}
-    spaces = None
+            used[plan.resource] += instances(each.spec) * devices
+    doors = args.doors.doors if args.doors else {}
+    sleeping = sorted({each.spec.team for each in served.values() if _sleeps(each)})
+    spaces = interceptors = None
     if teams:
         spaces = Spaces(
             "spaces",
@@ -209,10 +226,27 @@ def _endpoints(
                 callers={team: tenants.namespaces[team] for team in sorted(teams)},
                 accelerators=held,
                 routed=any(isinstance(each.spec, Llm) for each in served.values()),
+                sleeping=sleeping,
+                registered=sorted({served[name].spec.team for name in doors}) if scope.cloud == "aws" else (),
             ),
             scope=scope,
             parent=parent,
         ).outputs
+    if spaces and sleeping:
+        interceptors = Interceptors(
+            "interceptors",
+            InterceptorsArgs(
+                cluster=args.cluster,
+                teams=sleeping,
+                spaces=spaces,
+                image=_pulled(INTERCEPTOR, args.mirrors),
+                system=args.system,
+                ready=ready,
+            ),
+            scope=scope,
+            parent=parent,
+        ).outputs
+    ways = _doors(args, charts, spaces, scope, parent) if spaces else {}
     found: dict[str, contracts.Endpoint] = {}
     for name, each in served.items():
         pool = getattr(each.spec, "pool", None)
@@ -230,8 +264,29 @@ def _endpoints(
                         image=_pulled(each.image, args.mirrors),
                         identity=each.identity,
                         model=each.model,
+                        cache=each.cache,
                         spaces=spaces,
                         place=place,
+                        interceptors=interceptors,
+                        door=ways.get(name),
+                        ready=ready,
+                    ),
+                    scope=scope,
+                    parent=parent,
+                ).outputs
+            case Container() as spec:
+                assert spaces is not None  # noqa: S101  the same
+                found[name] = Service(
+                    name,
+                    ServiceArgs(
+                        cluster=args.cluster,
+                        spec=spec,
+                        image=_pulled(each.image, args.mirrors),
+                        identity=each.identity,
+                        model=each.model,
+                        spaces=spaces,
+                        place=place,
+                        door=ways[name],
                         ready=ready,
                     ),
                     scope=scope,
@@ -297,6 +352,41 @@ def _endpoints(
                     scope=scope,
                     parent=parent,
                 ).outputs
+    return found
+
+
+def _sleeps(endpoint: Served) -> bool:
+    """Whether it may have no instance at all."""
+    return isinstance(endpoint.spec, RealTime) and endpoint.spec.scale.min == 0
+
+
+def _doors(
+    args: InClusterArgs, charts: Controllers, spaces: Spaced, scope: Scope, parent: pulumi.Resource
+) -> dict[str, Joined]:
+    """The ways from the internet, by endpoint."""
+    if args.doors is None or args.tokens is None:
+        return {}
+    entrance = None
+    if scope.cloud == "gcp":
+        entrance = Entrance(
+            "front", EntranceArgs(cluster=args.cluster, doors=args.doors), scope=scope, parent=parent
+        ).outputs
+    found: dict[str, Joined] = {}
+    for name in sorted(args.doors.doors):
+        spec = args.endpoints[name].spec
+        assert isinstance(spec, RealTime | Container)  # noqa: S101  nothing else in a cluster has an `api`
+        door = DoorArgs(
+            cluster=args.cluster,
+            endpoint=name,
+            spec=spec,
+            namespace=spaces.namespaces[spec.team],
+            doors=args.doors,
+            tokens=args.tokens,
+            envoy=_pulled(ENVOY, args.mirrors),
+            entrance=entrance,
+            ready=charts.registering,
+        )
+        found[name] = Door(f"{name}-door", door, scope=scope, parent=parent).outputs
     return found
 
 

@@ -8,11 +8,16 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from components import contracts
-from components.kubernetes.contracts import ENDPOINT
+from components.core import doors
+from components.core.fronts import FRONT_METRICS
+from components.kubernetes.contracts import ENDPOINT, Artifact, Door
 from components.kubernetes.objects import custom
 from components.spec.capacity import PoolPlan
 from components.spec.section import CloudName
+from components.spec.serving import Container, RealTime
 
+DRAIN, GRACE = 40, 75
+"""Seconds of a pod behind a load balancer: until nobody sends it requests any more, and until it is ended whatever it does."""
 USER = 10001
 """Of the serving image; any image has to run as a user without rights."""
 # Of a container and of the service in front of it: with the network policies of EKS the two have to be the same ("Limit Pod
@@ -32,6 +37,18 @@ RESTRICTED: Mapping[str, Any] = {
     "capabilities": {"drop": ["ALL"]},
 }
 """Of each container, as pod security `restricted` wants it, and a root file system that nobody writes to."""
+
+
+READERS: Mapping[CloudName, Sequence[str]] = {
+    "aws": ("keda", "amazon-cloudwatch"),
+    "gcp": ("keda", "gmp-system"),
+}
+"""Namespaces of who reads what pods say of themselves: KEDA, and who collects metrics (see `operations/metrics.py`)."""
+
+
+def of(namespace: pulumi.Input[str]) -> kubernetes.networking.v1.NetworkPolicyPeerArgsDict:
+    """Pods of a namespace, in a network policy."""
+    return {"namespace_selector": {"match_labels": {"kubernetes.io/metadata.name": namespace}}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +77,25 @@ class Place:
             "nodeSelector": dict(self.system),
             "tolerations": [{"key": key, "operator": "Exists"} for key in _SYSTEM_TAINTS],
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listening:
+    """Where a front finds an endpoint."""
+
+    port: int
+    health: str
+    """Path that answers once it is ready."""
+    workload: str
+    """What its pods belong to."""
+    container: str
+
+
+def listening(name: str, spec: RealTime | Container) -> Listening:
+    """How what answers here listens: a model as KServe runs it, a container as it says."""
+    if isinstance(spec, Container):
+        return Listening(port=spec.port, health=spec.health, workload=name, container="service")
+    return Listening(port=MODEL_PORT, health="/ping", workload=f"{name}-predictor", container="kserve-container")
 
 
 def resources(cpu: str, memory: str, **more: str) -> dict[str, Any]:
@@ -122,7 +158,8 @@ def scaled(
 ) -> dict[str, Any]:
     """What KEDA keeps: as many pods as `load`, a sum of the triggers' metrics, needs with `aim` for each.
 
-    Triggers are read from the pods themselves, so that no store of metrics is needed. Where nobody answers, nothing shrinks.
+    Triggers are read from the pods themselves, so that no store of metrics is needed. Where nobody answers, nothing shrinks,
+    and nothing that runs goes to zero (KEDA v2.20.2, scale_scaledobjects.go: a fallback of none would be that).
     Source: KEDA 2.20, "Metrics API" (`aggregateFromKubeServiceEndpoints`), "ScaledObject specification".
     """
     processors = {"type": "cpu", "name": "cpu", "metricType": "Utilization", "metadata": {"value": "75"}}
@@ -131,7 +168,7 @@ def scaled(
         "minReplicaCount": least,
         "maxReplicaCount": most,
         "pollingInterval": 15,
-        "fallback": {"failureThreshold": 4, "replicas": least, "behavior": "currentReplicasIfHigher"},
+        "fallback": {"failureThreshold": 4, "replicas": max(least, 1), "behavior": "currentReplicasIfHigher"},
         "advanced": {
             **(
                 {"scalingModifiers": {"formula": load, "target": str(aim), "metricType": "AverageValue"}}
@@ -168,6 +205,32 @@ def measured(name: str, url: pulumi.Input[str], metric: str, aim: int) -> dict[s
     }
 
 
+def told(name: str, port: int, model: Artifact | None, drain: int, grace: int) -> dict[str, pulumi.Input[str]]:
+    """What a container of ours reads (`runtime/serving`): where it listens, what it loads, and how it ends."""
+    found: dict[str, pulumi.Input[str]] = {
+        "PORT": str(port),
+        "MODEL_NAME": name,
+        "DRAIN_SECONDS": str(drain),
+        "GRACE_SECONDS": str(grace - drain - 5),
+    }
+    if model and model.sha256:
+        found |= {"MODEL_URI": model.uri, "MODEL_DIGEST": model.sha256}
+    elif model:
+        found["AIP_STORAGE_URI"] = model.uri
+    return found
+
+
+def probes(port: int, health: str) -> dict[str, Any]:
+    """When it has started, is ready and lives: five minutes for an image that is there to load its model."""
+    asked = {"httpGet": {"path": health, "port": port}, "timeoutSeconds": 5}
+    return {
+        "startupProbe": {**asked, "periodSeconds": 5, "failureThreshold": 60},
+        "readinessProbe": {**asked, "periodSeconds": 5, "failureThreshold": 2},
+        # Not the same question: what has too much to do is no better for a restart.
+        "livenessProbe": {"tcpSocket": {"port": port}, "periodSeconds": 20, "failureThreshold": 3},
+    }
+
+
 def kept(name: str, meta: Mapping[str, Any], opts: pulumi.ResourceOptions) -> pulumi.Resource:
     """While machines are drained, one pod of an endpoint goes at a time."""
     return kubernetes.policy.v1.PodDisruptionBudget(
@@ -180,16 +243,26 @@ def kept(name: str, meta: Mapping[str, Any], opts: pulumi.ResourceOptions) -> pu
 
 
 def collected(
-    name: str, cloud: CloudName, meta: Mapping[str, Any], port: int, series: str, opts: pulumi.ResourceOptions
+    name: str,
+    cloud: CloudName,
+    meta: Mapping[str, Any],
+    port: int,
+    series: str,
+    opts: pulumi.ResourceOptions,
+    door: Door | None = None,
 ) -> list[pulumi.Resource]:
     """What brings metrics of an endpoint's pods to Google Cloud; on AWS the agent of the cluster finds them by itself."""
     if cloud != "gcp":
         return []
-    endpoint = {
-        "port": port,
-        "path": "/metrics",
-        "interval": "30s",
-        "metricRelabeling": [{"sourceLabels": ["__name__"], "regex": series, "action": "keep"}],
-    }
-    spec = {"selector": {"matchLabels": labels(name)}, "endpoints": [endpoint]}
+    ports = {port: series, **({FRONT_METRICS: doors.KEPT} if door else {})}
+    endpoints = [
+        {
+            "port": number,
+            "path": "/metrics",
+            "interval": "30s",
+            "metricRelabeling": [{"sourceLabels": ["__name__"], "regex": regex, "action": "keep"}],
+        }
+        for number, regex in ports.items()
+    ]
+    spec = {"selector": {"matchLabels": labels(name)}, "endpoints": endpoints}
     return [custom(f"{name}-metrics", "monitoring.googleapis.com/v1", "PodMonitoring", meta, opts, spec=spec)]

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 
-from components.core.fronts import MOST_THROTTLES, fronts
+from components.core.fronts import FRONT_PORTS, MOST_THROTTLES, fronts
 from components.spec.endpoints import where
 from components.spec.environment import Environment
 from components.spec.problems import Problem
 from components.spec.regions import REGIONS
 from components.spec.retrieval import Asking
-from components.spec.serving import Api, Container, Function
+from components.spec.section import CloudName
+from components.spec.serving import AnyEndpoint, Api, Container, Function
 from components.spec.source import Layer, Path
 
 
@@ -52,7 +53,10 @@ def gateways(environment: Environment, layer: Layer) -> Iterator[Problem]:
     for name, endpoint in environment.serving.endpoints.items():
         path: Path = ("serving", "endpoints", name)
         cloud, api = environment.known_cloud(endpoint), getattr(endpoint, "api", None)
-        if api is None or where(endpoint) != "managed":
+        if api is None:
+            continue
+        if where(endpoint) == "kubernetes":
+            yield from _inside(environment, layer, path, endpoint, cloud)
             continue
         if cloud == "gcp" and endpoint.kind == "realtime":
             wrong = "no load balancer of Google Cloud leads to an endpoint of Vertex AI"
@@ -74,10 +78,34 @@ def gateways(environment: Environment, layer: Layer) -> Iterator[Problem]:
         yield layer.problem(("network", "zones"), wrong, "2 or more, or no api")
 
 
+def _inside(
+    environment: Environment, layer: Layer, path: Path, endpoint: AnyEndpoint, cloud: CloudName | None
+) -> Iterator[Problem]:
+    """What stands in front of a cluster: it checks tokens, whose keys have to be read, and has ports of its own."""
+    api: Api = getattr(endpoint, "api")  # noqa: B009  there is one
+    if api.auth == "iam":
+        wrong = "in front of a cluster tokens are checked, not identities of the cloud"
+        yield layer.problem((*path, "api", "auth"), wrong, "jwt, or server: managed")
+    if cloud == "gcp" and environment.network.egress == "deny" and not environment.network.allow:
+        wrong = "tokens are checked beside its pods, and the network lets nobody read their keys"
+        yield layer.problem(
+            (*path, "api"), wrong, "network.allow with the range of serving.tokens.keys; or server: managed"
+        )
+    port = getattr(endpoint, "port", None)
+    if port in FRONT_PORTS:
+        yield layer.problem(
+            (*path, "port"),
+            f"on {port} tokens are checked in a cluster",
+            f"another than {', '.join(map(str, FRONT_PORTS))}",
+        )
+
+
 def digests(environment: Environment, layer: Layer) -> Iterator[Problem]:
     """A model that our own code fetches on AWS is one whose digest is known: nothing else is ever loaded."""
     for name, endpoint in environment.serving.endpoints.items():
         if environment.known_cloud(endpoint) != "aws" or not isinstance(endpoint, Function | Container):
+            continue
+        if where(endpoint) == "kubernetes":  # a folder is loaded there too; see checks_serving.py
             continue
         artifact = endpoint.model.artifact
         if artifact and artifact.sha256 is None:

@@ -49,9 +49,6 @@ def image_names(environment: Environment, layer: Layer) -> Iterator[Problem]:
         yield layer.problem(
             ("registry", "images"), f"repositories begin with {before}, with two hyphens in a row", "single hyphens"
         )
-    for name in environment.registry.images:
-        if "--" in name:
-            yield layer.problem(("registry", "images", name), "two hyphens in a row", name.replace("--", "-"))
 
 
 def mirrors(environment: Environment, layer: Layer) -> Iterator[Problem]:

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from components.core.cloud_sql import CORPORA, RESERVED
 from components.core.cron import eventbridge
-from components.core.retrieval import EMBEDDINGS
+from components.core.retrieval import EMBEDDINGS, gcp_connections
 from components.spec.environment import Environment
 from components.spec.problems import Problem, one_of
 from components.spec.section import CloudName
@@ -11,6 +12,9 @@ from components.spec.source import Layer, Path
 
 # Model Armor "Overview": prompt attack, sensitive data, harmful content, addresses and files; nothing else.
 _ONLY_AWS = ("topics", "words", "grounding")
+
+# What makes the tables of corpora asks for, besides what every function does.
+_TABLES = ("rds-data", "secretsmanager")
 
 
 def corpora(environment: Environment, layer: Layer) -> Iterator[Problem]:
@@ -55,11 +59,6 @@ def stores(environment: Environment, layer: Layer) -> Iterator[Problem]:
     for name, corpus in environment.retrieval.corpora.items():
         path: Path = ("retrieval", "corpora", name)
         cloud = environment.known_cloud(corpus)
-        if corpus.store == "database":
-            # Neither a table with pgvector nor an index of OpenSearch comes by what is declared: both want a statement in SQL, or
-            # a call from inside of the network.
-            wrong = "a store in a database is not built: its tables are made by hand"
-            yield layer.problem((*path, "store"), wrong, "vectors")
         if cloud is None:
             continue
         model, known = getattr(corpus.embedding, cloud), EMBEDDINGS[cloud]
@@ -79,19 +78,55 @@ def stores(environment: Environment, layer: Layer) -> Iterator[Problem]:
             yield layer.problem((*path, "source"), wrong, first)
 
 
+def connections(environment: Environment, layer: Layer) -> Iterator[Problem]:
+    """A database that has a connection for every question that is let through."""
+    retrieval = environment.retrieval
+    corpora = environment.here(retrieval.corpora, "gcp").values()
+    if retrieval.api is None or not any(corpus.store == "database" for corpus in corpora):
+        return
+    needed = gcp_connections(retrieval.api.throttle_rps) + RESERVED
+    asked, size = retrieval.api.throttle_rps, retrieval.database.size
+    if needed > CORPORA[size].connections:
+        wrong = f"{asked} requests a second take {needed} connections, and {size} has {CORPORA[size].connections}"
+        enough = [name for name, one in CORPORA.items() if one.connections >= needed]
+        right = " or ".join(enough) or "less in retrieval.api.throttle_rps"
+        yield layer.problem(("retrieval", "database", "size"), wrong, right)
+
+
 def guardrails(environment: Environment, layer: Layer) -> Iterator[Problem]:
-    """Filters that the cloud has, wherever a guardrail is attached."""
+    """Something that is stopped, by filters that the cloud has wherever a guardrail is attached."""
     used: dict[str, set[str]] = {}
     for part in (*environment.serving.endpoints.values(), *environment.retrieval.corpora.values()):
         name, cloud = getattr(part, "guardrail", None), environment.cloud_of(part)
         if name and cloud:
             used.setdefault(name, set()).add(cloud)
     for name, guardrail in environment.retrieval.guardrails.items():
+        path: Path = ("retrieval", "guardrails", name)
+        strengths = (guardrail.pii, guardrail.prompt_attack, guardrail.harmful)
+        if {*strengths} == {"off"} and not any(getattr(guardrail, key) for key in _ONLY_AWS):
+            yield layer.problem(path, "it lets everything through", "pii, prompt_attack or harmful that is not off")
         for key in _ONLY_AWS if "gcp" in used.get(name, ()) else ():
             if getattr(guardrail, key):
                 wrong = f"Model Armor on Google Cloud has no filter for {key}"
                 right = f"a guardrail of its own without {key} for what is there"
-                yield layer.problem(("retrieval", "guardrails", name, key), wrong, right)
+                yield layer.problem((*path, key), wrong, right)
 
 
-CHECKS = (corpora, stores, guardrails)
+def tables(environment: Environment, layer: Layer) -> Iterator[Problem]:
+    """On AWS, what makes tables finds the database and its secrets: by endpoints of the network, or by a way out of it."""
+    network, services = environment.network, environment.network.private_services
+    stored = [
+        name
+        for name, corpus in environment.here(environment.retrieval.corpora, "aws").items()
+        if corpus.store == "database"
+    ]
+    missing = [service for service in _TABLES if service not in (services or ())]
+    if stored and (network.nat == "none" or network.egress == "deny") and services is not None and missing:
+        yield layer.problem(
+            ("network", "private_services"),
+            f"the tables of {', '.join(stored)} cannot be made: no way to {' and '.join(missing)}",
+            f"{', '.join(missing)} in the list, or a way out of the network",
+        )
+
+
+CHECKS = (corpora, stores, connections, tables, guardrails)

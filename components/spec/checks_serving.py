@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache, partial
 from typing import cast
 
-from components.core.answering import COLD_START_MS, GEOGRAPHIES, NEVER_ZERO, RELEASES
+from components.core import caching
+from components.core.answering import COLD_START_MS, GEOGRAPHIES, NEVER_ZERO, PRIVATE, RELEASES
 from components.core.cron import eventbridge
 from components.core.hosting import LONGEST_BAKE
 from components.spec.capacity import Capacity
@@ -16,7 +18,8 @@ from components.spec.models import Artifact, Container, Foundation, Package, Wei
 from components.spec.problems import Problem, one_of
 from components.spec.releases import AllAtOnce, BlueGreen, Canary, Shadow
 from components.spec.section import CloudName
-from components.spec.serving import AnyEndpoint, Async, Batch, Edge, Llm, RealTime, Serverless, live
+from components.spec.serving import AnyEndpoint, Async, Batch, Cache, Edge, Llm, RealTime, Serverless, live
+from components.spec.serving import Container as Contained
 from components.spec.source import Layer, Path
 
 # SageMaker "Deployment guardrails", CanarySize: half of the fleet at most; more would be no canary anywhere.
@@ -197,7 +200,7 @@ def releases(environment: Environment, layer: Layer) -> Iterator[Problem]:
     used = {name: instances(endpoint) for name, endpoint in environment.serving.endpoints.items() if live(endpoint)}
     ceiling = environment.serving.max_instances
     if sum(used.values()) > ceiling:
-        largest = sorted(used, key=lambda name: (-used[name], name))[:3]
+        largest = sorted(filter(used.get, used), key=lambda name: (-used[name], name))[:3]
         wrong = f"{ceiling} is under what the endpoints take with their releases: " + ", ".join(
             f"{name} {used[name]}" for name in largest
         )
@@ -254,9 +257,14 @@ def objectives(environment: Environment, layer: Layer) -> Iterator[Problem]:
         if promised is None or warm:
             continue
         key = "gpu" if getattr(endpoint, "accelerator", "none") != "none" else endpoint.kind
+        place = f"on {cloud}"
+        if where(endpoint) == "kubernetes":
+            pool = environment.training.pools.get(getattr(endpoint, "pool", None) or "")
+            empty = pool is not None and pool.nodes.min == 0
+            key, place = ("pool", f"{place} in an empty pool") if empty else ("kubernetes", f"{place} in a cluster")
         start = COLD_START_MS.get((cloud, key), 0)
         if promised < start:
-            wrong = f"{promised} ms cannot be kept: a start of {endpoint.kind} on {cloud} takes {start} ms or more"
+            wrong = f"{promised} ms cannot be kept: a start of {endpoint.kind} {place} takes {start} ms or more"
             at = "concurrency.warm" if concurrency else "scale.min"
             yield layer.problem((*path, "objective", "p95_ms"), wrong, f"{start} or more, or {at}: 1")
 
@@ -270,15 +278,16 @@ def _inside(environment: Environment, layer: Layer, path: Path, endpoint: AnyEnd
     if artifact and artifact.sha256 is None and not artifact.path.endswith("/"):
         wrong = "in a cluster no archive is opened whose digest nobody has named"
         yield layer.problem((*path, "model", "artifact", "sha256"), wrong, "its digest, which `pack` prints")
-    if getattr(endpoint, "api", None) is not None:
-        wrong = "what answers in a cluster is called from within it, and no front leads there"
-        yield layer.problem((*path, "api"), wrong, "no api, or server: managed")
     if getattr(endpoint, "capture_percent", 0):
         yield layer.problem((*path, "capture_percent"), "nothing captures in a cluster", "0, or server: managed")
     scale, release = getattr(endpoint, "scale", None), (*path, "release")
     if scale is not None and scale.target.requests_per_second is not None:
         wrong = "a cluster keeps no rates; an instance says how many requests it works on"
         yield layer.problem((*path, "scale", "target"), wrong, "concurrency")
+    # A load balancer leads to pods, past what holds requests while there is none (`Interceptors`).
+    if scale is not None and scale.min == 0 and (isinstance(endpoint, Contained) or getattr(endpoint, "api", None)):
+        wrong = f"{endpoint.kind} behind an api does not scale to zero in a cluster"
+        yield layer.problem((*path, "scale", "min"), wrong, "1 or more; or kind: serverless; or no api")
     for key in ("bake_minutes", "rollback_on"):
         if (*release, key) in layer.sources:
             wrong = "no alarm takes a release back in a cluster: what does not become ready never answers"
@@ -314,17 +323,19 @@ def _queued(
 def clusters(environment: Environment, layer: Layer) -> Iterator[Problem]:
     """Endpoints in a cluster: a cluster, a pool with what they ask for, a queue, and room for a release."""
     pools = environment.training.pools
+    # Worked out once a cloud: it goes through all pools and queues.
+    known = lru_cache(partial(Capacity, environment))
     for path, endpoint, cloud in _endpoints(environment):
         if where(endpoint) == "kubernetes":
             yield from _inside(environment, layer, path, endpoint)
         if isinstance(endpoint, Batch) and endpoint.queue:
-            yield from _queued(environment, layer, path, endpoint, Capacity(environment, cloud))
+            yield from _queued(environment, layer, path, endpoint, known(cloud))
             continue
         if where(endpoint) != "kubernetes":
-            if isinstance(endpoint, RealTime) and endpoint.pool:
+            if isinstance(endpoint, RealTime | Contained) and endpoint.pool:
                 yield layer.problem((*path, "pool"), "a managed endpoint has no pool", "server: kubernetes, or no pool")
             continue
-        if not Capacity(environment, cloud).kubernetes:
+        if not known(cloud).kubernetes:
             yield layer.problem(path, f"there is no cluster on {cloud}", "a pool on it with scheduler: kubernetes")
             continue
         pool = getattr(endpoint, "pool", None)
@@ -334,7 +345,7 @@ def clusters(environment: Environment, layer: Layer) -> Iterator[Problem]:
                 wrong = "in a cluster an accelerator comes from a pool"
                 yield layer.problem((*path, "pool"), wrong, one_of("", pools))
             continue
-        plan = Capacity(environment, cloud).pools.get(pool)
+        plan = known(cloud).pools.get(pool)
         if plan is None or plan.scheduler != "kubernetes":
             yield layer.problem(
                 (*path, "pool"), f"there is no pool {pool} in the cluster of {cloud}", one_of(pool, pools)
@@ -416,11 +427,7 @@ def besides(environment: Environment, layer: Layer) -> Iterator[Problem]:
         if cache.on and cache.on not in environment.cloud.names:
             wrong = f"the environment is not on {cache.on}"
             yield layer.problem((*path, "on"), wrong, one_of(cache.on, environment.cloud.names))
-        same = environment.here(environment.serving.endpoints, environment.cloud_of(cache) or "aws")
-        for i, client in enumerate(cache.clients):
-            if client not in same:
-                wrong = f"there is no endpoint {client} on its cloud"
-                yield layer.problem((*path, "clients", i), wrong, one_of(client, same))
+        yield from _clients(environment, layer, (*path, "clients"), name, cache)
     for name, service in environment.serving.services.items():
         path = ("serving", "services", name)
         if service.on and service.on not in environment.cloud.names:
@@ -430,6 +437,58 @@ def besides(environment: Environment, layer: Layer) -> Iterator[Problem]:
             if team not in environment.teams:
                 wrong = f"there is no team {team}"
                 yield layer.problem((*path, "teams", i), wrong, one_of(team, environment.teams))
+    yield from _reached(environment, layer)
+
+
+def _reached(environment: Environment, layer: Layer) -> Iterator[Problem]:
+    """On AWS a service is found where there is no other way, and in prod nobody calls it but through its endpoint."""
+    network, given = environment.network, environment.network.private_services
+    open_ = network.nat != "none" and network.egress == "open" and environment.tier != "prod"
+    if given is None or open_:
+        return
+    for name in environment.here(environment.serving.services, "aws"):
+        missing = [endpoint for endpoint in PRIVATE[name] if endpoint not in given]
+        if missing:
+            wrong = f"{name} is called through its endpoint, and there is none"
+            yield layer.problem(("network", "private_services"), wrong, f"{', '.join(missing)} in the list")
+
+
+def _clients(environment: Environment, layer: Layer, path: Path, name: str, cache: Cache) -> Iterator[Problem]:
+    """Endpoints that are there, reach a cache, and have no other."""
+    cloud = environment.cloud_of(cache) or "aws"
+    same = environment.here(environment.serving.endpoints, cloud)
+    others = {
+        each: other for other, found in environment.serving.caches.items() if other < name for each in found.clients
+    }
+    for i, client in enumerate(cache.clients):
+        here = (*path, i)
+        if client not in same:
+            yield layer.problem(here, f"there is no endpoint {client} on its cloud", one_of(client, same))
+            continue
+        endpoint = same[client]
+        unable = _unable(endpoint, cloud)
+        if unable:
+            why, right = unable
+            yield layer.problem(here, f"{client} is {endpoint.kind} on {cloud}, which uses no cache: {why}", right)
+        if client in cache.clients[:i]:
+            yield layer.problem(here, f"{client} is there twice", "it once")
+        elif client in others:
+            wrong = f"{client} keeps its answers in {others[client]}, and an endpoint has one cache"
+            yield layer.problem(here, wrong, f"it in one of {others[client]} and {name}")
+        if cloud == "gcp" and endpoint.team != cache.team:
+            # "About IAM authentication", Memorystore for Valkey: whoever signs in is the default user, who may do everything.
+            wrong = (
+                f"{client} is {endpoint.team}'s, and in a cache of Google Cloud each client can read what others keep"
+            )
+            yield layer.problem(here, wrong, f"a cache of {endpoint.team}, or on: aws, where each has its own keys")
+
+
+def _unable(endpoint: AnyEndpoint, cloud: CloudName) -> tuple[str, str] | None:
+    """Why an endpoint uses no cache, and what would be right; None for one that can."""
+    if endpoint.kind in caching.NOWHERE:
+        return caching.NOWHERE[endpoint.kind]
+    kind = "kubernetes" if where(endpoint) == "kubernetes" else endpoint.kind
+    return None if kind in caching.ABLE[cloud] else caching.UNABLE[cloud, kind]
 
 
 CHECKS = (parts, kinds, scales, machines, releases, sagemaker, objectives, clusters, language, schedules, besides)

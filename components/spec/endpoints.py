@@ -50,7 +50,7 @@ def answering(environment: Environment, cloud: CloudName) -> dict[str, AnyEndpoi
 def where(endpoint: AnyEndpoint) -> str:
     """What runs an endpoint: `managed` by the cloud, or `kubernetes`."""
     match endpoint:
-        case RealTime(server=server):
+        case RealTime(server=server) | Container(server=server):
             return server
         case Llm(pool=pool):
             return "kubernetes" if pool else "managed"

@@ -43,7 +43,7 @@ _SAYS: dict[str, tuple[str, str]] = {
 
 # What the patterns mean that a person meets most often.
 _WORDS = {
-    NAME: "lower-case letters, digits and hyphens, 32 at most, a letter first",
+    NAME: "lower-case letters, digits and single hyphens, 32 at most, a letter first",
     EMAIL: "an e-mail address",
 }
 

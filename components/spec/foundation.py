@@ -19,7 +19,7 @@ Persona = Literal["data-scientist", "ml-engineer", "platform-admin", "auditor"]
 class Company(Section):
     """Whose platform it is."""
 
-    prefix: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,18}[a-z0-9]$")] = Field(
+    prefix: Annotated[str, Field(pattern=r"^[a-z](-?[a-z0-9])+$", min_length=3, max_length=20)] = Field(
         description="First part of every physical name. Bucket names are unique in the world, so let it name the company."
     )
     owner: Email = Field(description="Who answers for the platform; a tag on every resource.")

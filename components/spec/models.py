@@ -30,6 +30,18 @@ class Artifact(Section):
         default=None, description="Digest of an archive; with it nothing else is ever loaded."
     )
 
+    @property
+    def family(self) -> str:
+        """Where all versions of it lie: the first folder of its path; of an archive that lies in none, itself.
+
+        What was released before starts once more, while a release is watched and when it was taken back, and reads its own.
+
+        >>> Artifact(path="fraud/3/model.tar.gz").family, Artifact(path="fraud.tar.gz").family
+        ('fraud/', 'fraud.tar.gz')
+        """
+        first, slash, _ = self.path.partition("/")
+        return f"{first}{slash}"
+
 
 class Container(Section):
     """An image, and the model that it loads."""

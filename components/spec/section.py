@@ -10,10 +10,12 @@ from components.spec.source import Secure
 CloudName = Literal["aws", "gcp"]
 Tier = Literal["dev", "staging", "prod"]
 
-# A key of a map: it becomes a part of physical names, so it holds what every cloud's names may hold.
-NAME = r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$"
+# A key of a map: it becomes a part of physical names, so it holds what every cloud's names may hold. Two hyphens side by side
+# are refused by Bedrock ("CreateKnowledgeBase", name) and ElastiCache ("CreateUser").
+NAME = r"^[a-z](-?[a-z0-9])*$"
+LONGEST_NAME = 32
 EMAIL = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
-Name = Annotated[str, Field(pattern=NAME)]
+Name = Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)]
 Email = Annotated[str, Field(pattern=EMAIL)]
 Days = Annotated[int, Field(ge=1, le=3650)]
 Percent = Annotated[int, Field(ge=1, le=100)]

@@ -253,6 +253,12 @@ class Container(Endpoint):
 
     kind: Literal["container"]
     model: Packed = Field(description="The image of the service, and the model that it loads.")
+    server: Literal["managed", "kubernetes"] = Field(
+        default="managed", description="The cloud's own service, or pods in the cluster."
+    )
+    pool: Name | None = Field(
+        default=None, description="With `kubernetes`: the pool of `training.pools` that has its accelerators."
+    )
     port: Annotated[int, Field(ge=1024, le=65535)] = Field(default=8080, description="Where it listens.")
     health: Annotated[str, Field(pattern=r"^/[\w./-]{0,127}$")] = Field(
         default="/ping", description="Path that answers once it is ready."
@@ -314,7 +320,12 @@ class Cache(Section):
     max_gib: Annotated[int, Field(ge=1, le=500)] = Field(
         default=1, description="The most that it holds, GiB; then what was longest unused goes."
     )
-    clients: list[Name] = Field(default=[], description="Endpoints that read and write it.")
+    keep_minutes: Annotated[int, Field(ge=1, le=43_200)] = Field(
+        default=60, description="Minutes that an answer is kept; then it is worked out anew."
+    )
+    clients: list[Name] = Field(
+        default=[], description="Endpoints whose answers it keeps, each in keys of its own; an endpoint has one cache."
+    )
 
 
 Service = Literal["vision", "language", "speech", "translation", "text_to_speech", "document"]
@@ -325,9 +336,7 @@ class Pretrained(Section):
 
     teams: Annotated[list[Name], Field(min_length=1)] = Field(description="Teams whose work may call it.")
     on: CloudName | None = Field(default=None, description="The cloud; by default the environment's first.")
-    calls_per_day: Annotated[int, Field(ge=1)] = Field(
-        description="How many are expected; above it an alarm goes off, where the cloud counts calls."
-    )
+    calls_per_day: Annotated[int, Field(ge=1)] = Field(description="How many are expected; above it an alarm goes off.")
 
 
 class Serving(Section):

@@ -3,12 +3,14 @@
 import re
 from collections.abc import Iterator
 
-from policies.context import is_prod, mapping, maps
+from policies.context import is_prod, mapping, maps, resolve
 from policies.documents import Statement, statements
-from policies.model import REFERENCE, Graph, Resource
+from policies.grants import grants
+from policies.model import REFERENCE, Graph, Resource, is_unknown
+from policies.pods import pods
 from policies.rule import EVERY, Found, Violation, graph_rule, resource_rule
-from policies.rules.identity import only_delivery
-from policies.served import is_own_bucket
+from policies.rules.identity import is_delivery_member, only_delivery
+from policies.served import is_own_bucket, resource_text
 
 GUARDRAIL = "aws:bedrock/guardrail:Guardrail"
 VERSION = "aws:bedrock/guardrailVersion:GuardrailVersion"
@@ -16,6 +18,15 @@ LOGGING = "aws:bedrockmodel/invocationLoggingConfiguration:InvocationLoggingConf
 LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup"
 TEMPLATE = "gcp:modelarmor/template:Template"
 FLOOR = "gcp:modelarmor/floorsetting:Floorsetting"
+
+BUCKET = "aws:s3/bucket:Bucket"
+BUCKET_POLICY = "aws:s3/bucketPolicy:BucketPolicy"
+BUCKET_KEYS = "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
+LIFECYCLE = "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration"
+DATASET = "gcp:bigquery/dataset:Dataset"
+TABLE = "gcp:bigquery/table:Table"
+WORKFLOW = "gcp:workflows/workflow:Workflow"
+SERVERS = "kubernetes:apps/v1:Deployment"
 
 _IDENTIFIER = "bedrock:guardrailidentifier"
 # What sends a prompt to a model, or has it sent (Service Authorization Reference, "Amazon Bedrock"): Converse is InvokeModel.
@@ -202,3 +213,134 @@ def prompt_logged(graph: Graph) -> Found:
         ours = (group and LOG_GROUP in linked) or bool(graph.where(LOG_GROUP, "name", str(group.get("logGroupName"))))
         if not ours and not (bucket and is_own_bucket(logging, "loggingConfig", bucket.get("bucketName"), graph)):
             yield Violation("the log is kept in no group and no bucket of ours", logging)
+
+
+_KEPT_BY_VERTEX = re.compile(r"bq://[^.\"]+\.([^.\"]+)\.")
+_TABLES = re.compile(r"projects/.+/datasets/([^/]+)/tables/([^/]+)$")
+# "BigQuery IAM roles and permissions": those with `bigquery.tables.getData`, and the basic ones, which every data set lets in.
+_ROLES_THAT_READ = {
+    "roles/bigquery.admin",
+    "roles/bigquery.dataEditor",
+    "roles/bigquery.dataOwner",
+    "roles/bigquery.dataViewer",
+    "roles/bigquery.studioAdmin",
+    "roles/editor",
+    "roles/owner",
+    "roles/viewer",
+}
+_NAMED = ("group:", "user:", "serviceAccount:")
+
+
+@graph_rule(
+    "prompt-private",
+    title="Prompts that are kept have a key of ours, an end, and readers who are named",
+    severity="high",
+    why="People tell a model what they tell nobody: whoever may read logs, or a bucket, is not thereby meant to read that.",
+    remedy="retrieval.prompt_zone, prompt_days and prompt_readers: Prompts keeps them in one place.",
+    controls={
+        "soc2": ("CC6.1", "C1.2"),
+        "iso-27001": ("A.5.15", "A.8.10", "A.8.12"),
+        "gdpr": ("25", "32"),
+        "eu-ai-act": ("12",),
+    },
+)
+def prompt_private(graph: Graph) -> Found:
+    """Where Bedrock logs, where Vertex AI is told to log, and where guards in a cluster write."""
+    seen = set[str]()
+    for source, place in _places(graph):
+        if place.startswith("s3://"):
+            bucket, _, path = place.removeprefix("s3://").partition("/")
+            found, what = graph.where(BUCKET, "bucket", bucket), _bucket_lets
+        elif place.startswith("bq://"):
+            name, _, path = place.removeprefix("bq://").partition("/")
+            found, what = graph.where(DATASET, "datasetId", name), _dataset_lets
+        else:
+            yield Violation(f"{place or 'no place'} is a log, and whoever may read logs reads it", source)
+            continue
+        for each in found:
+            if f"{each.urn} {path}" not in seen:
+                seen.add(f"{each.urn} {path}")
+                yield from (Violation(message, each) for message in what(each, path, graph))
+
+
+def _places(graph: Graph) -> Iterator[tuple[Resource, str]]:
+    """What says where prompts are kept, and where: `s3://bucket/path`, `bq://dataset/table`, or the name of a log."""
+    for logging in graph.of_type(LOGGING):
+        kept = mapping(logging.get("loggingConfig"))
+        bucket, group = mapping(kept.get("s3Config")), mapping(kept.get("cloudwatchConfig"))
+        if bucket:
+            name = resource_text(resolve(bucket.get("bucketName"), graph))
+            yield logging, f"s3://{name}/{str(bucket.get('keyPrefix', '')).strip('/')}"
+        if group:
+            yield logging, str(group.get("logGroupName"))
+    for workflow in graph.of_type(WORKFLOW):
+        source = resource_text(workflow.get("sourceContents"))
+        if "setPublisherModelConfig" in source:
+            for name in sorted(set(_KEPT_BY_VERTEX.findall(source))):
+                yield workflow, f"bq://{name}/"
+    for servers in graph.of_type(SERVERS):
+        for container in (each for pod in pods(servers) for each in pod.containers if "GUARDRAIL" in each.variables):
+            log = container.variables.get("PROMPT_LOG")
+            table = _TABLES.search(str(log))
+            if not is_unknown(log):
+                yield servers, f"bq://{table[1]}/{table[2]}" if table else str(log or "")
+
+
+def _bucket_lets(bucket: Resource, path: str, graph: Graph) -> Iterator[str]:
+    """What is wrong with the bucket, for what lies under a path of it."""
+    encrypted = graph.linked(bucket.urn, BUCKET_KEYS, "bucket")
+    by_default = [mapping(r.get("applyServerSideEncryptionByDefault")) for e in encrypted for r in maps(e.get("rules"))]
+    if not any(each.get("kmsMasterKeyId") for each in by_default):
+        yield f"what is under {path} has no key of ours"
+    rules = [r for each in graph.linked(bucket.urn, LIFECYCLE, "bucket") for r in maps(each.get("rules"))]
+    ends = [
+        str(mapping(rule.get("filter")).get("prefix", ""))
+        for rule in rules
+        if rule.get("status") == "Enabled" and mapping(rule.get("expiration")).get("days")
+    ]
+    if not any(f"{path}/".startswith(prefix) for prefix in ends):
+        yield f"what is under {path} stays for ever"
+    policies = graph.linked(bucket.urn, BUCKET_POLICY, "bucket")
+    said = [statement for policy in policies for statement in statements(policy, graph, "resource")]
+    # Before a first deployment the text of a policy that names what is not there is not known either.
+    if not any(is_unknown(policy.get("policy")) for policy in policies) and not any(
+        _refuses_others(statement, path) for statement in said
+    ):
+        yield f"whoever may read the bucket reads what is under {path}"
+
+
+def _refuses_others(statement: Statement, path: str) -> bool:
+    """Whether a statement keeps everybody from objects under a path but roles that it names, and services that copy."""
+    covered = [each.rpartition(":::")[2].partition("/")[2] for each in statement.resources]
+    return (
+        not statement.allows
+        and statement.anyone
+        and not statement.not_principals
+        and statement.covers("s3:GetObject")
+        and statement.covers("s3:GetObjectVersion")
+        and any(each.endswith("*") and f"{path.rstrip('/')}/".startswith(each[:-1]) for each in covered)
+        and all(_leaves_out_few(condition.key, condition.values) for condition in statement.conditions)
+    )
+
+
+def _leaves_out_few(key: str, values: tuple[str, ...]) -> bool:
+    return key == "aws:principalisawsservice" or (key == "aws:principalarn" and not any("*" in v for v in values))
+
+
+def _dataset_lets(dataset: Resource, path: str, graph: Graph) -> Iterator[str]:
+    """What is wrong with the data set, and with a table in it."""
+    tables = [table for table in graph.linked(dataset.urn, TABLE, "datasetId") if path in {"", table.get("tableId")}]
+    if not dataset.get("defaultEncryptionConfiguration.kmsKeyName"):
+        yield "it has no key of ours"
+    if not dataset.get("defaultTableExpirationMs"):
+        yield "what is in it stays for ever"
+    for table in tables:
+        if table.get("expirationTime") is None and not table.get("timePartitioning.expirationMs"):
+            yield f"what is in the table {table.get('tableId')} stays for ever"
+    for resource in graph.of_type("gcp:"):
+        for grant in grants(resource):
+            inside = dataset.urn in resource.links("datasetId")
+            if inside and not grant.member.startswith(_NAMED) and not REFERENCE.match(grant.member):
+                yield f"{grant.member} is let in, whoever that is"
+            if grant.wide and grant.role in _ROLES_THAT_READ and not is_delivery_member(resource, graph):
+                yield f"{grant.member} reads it by {grant.role} on the whole project"

@@ -176,7 +176,8 @@ def only_delivery(policy: Resource, graph: Graph) -> bool:
     return bool(holders) and all(is_delivery(role, graph) for role in holders)
 
 
-def _is_delivery_member(grant_: Resource, graph: Graph) -> bool:
+def is_delivery_member(grant_: Resource, graph: Graph) -> bool:
+    """Whether a grant gives a role to nobody but the deployer."""
     sources = grant_.links("member") | grant_.links("members")
     accounts = [graph.resources[urn] for urn in sorted(sources) if urn in graph.resources]
     accounts = [account for account in accounts if account.type == SERVICE_ACCOUNT]
@@ -246,7 +247,7 @@ def identity_no_service_admin(resource: Resource, graph: Graph) -> Found:
             yield f"statement {statement.label} allows {', '.join(whole)} on everything"
     for grant in grants(resource):
         workload = grant.member.startswith("serviceAccount:") and not _SERVICE_AGENT.match(grant.member)
-        if grant.wide and workload and "admin" in grant.role.lower() and not _is_delivery_member(resource, graph):
+        if grant.wide and workload and "admin" in grant.role.lower() and not is_delivery_member(resource, graph):
             yield f"{grant.member} is given {grant.role} on the whole project"
 
 
@@ -289,12 +290,12 @@ def _every_role(statement: Statement) -> bool:
 
 
 def _is_exempt(grant: Grant, resource: Resource, graph: Graph) -> bool:
-    return bool(_SERVICE_AGENT.match(grant.member)) or _is_delivery_member(resource, graph)
+    return bool(_SERVICE_AGENT.match(grant.member)) or is_delivery_member(resource, graph)
 
 
 def _role_of_delivery(role: Resource, graph: Graph) -> bool:
     members = graph.linked(role.urn, PROJECT_MEMBER, "role")
-    return bool(members) and all(_is_delivery_member(member, graph) for member in members)
+    return bool(members) and all(is_delivery_member(member, graph) for member in members)
 
 
 @resource_rule(
@@ -399,7 +400,7 @@ def identity_decrypt_named(resource: Resource, graph: Graph) -> Found:
         if wide and named and not statement.demands("kms:viaservice", "kms:resourcealiases"):
             yield f"statement {statement.label} allows {', '.join(named)} with every key"
     for grant in grants(resource):
-        if grant.wide and grant.role in _DECRYPT_ROLES and not _is_delivery_member(resource, graph):
+        if grant.wide and grant.role in _DECRYPT_ROLES and not is_delivery_member(resource, graph):
             yield f"{grant.member} is given {grant.role} on the whole project"
 
 

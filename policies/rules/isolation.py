@@ -266,3 +266,70 @@ def isolation_named(resource: Resource, graph: Graph) -> Found:
         yield "it has no stated name"
     elif not REFERENCE.search(name) and f"-{graph.stack}-" not in words:
         yield f"{name} does not say {graph.stack}"
+
+
+# Types whose name is given once in an account and a region, or in a project and a location, and what holds it. Left out is what
+# has its name within something else (a policy of a role, a key of a ring), or may share it (an alert's display name).
+_ONCE: dict[str, str] = {
+    **_NAMED,
+    "aws:batch/jobQueue:JobQueue": "name",
+    "aws:bedrock/agentKnowledgeBase:AgentKnowledgeBase": "name",
+    "aws:bedrock/guardrail:Guardrail": "name",
+    "aws:budgets/budget:Budget": "name",
+    "aws:cloudwatch/eventRule:EventRule": "name",
+    "aws:cloudwatch/logGroup:LogGroup": "name",
+    "aws:cloudwatch/metricAlarm:MetricAlarm": "name",
+    "aws:codedeploy/application:Application": "name",
+    "aws:ec2/launchTemplate:LaunchTemplate": "name",
+    "aws:ecr/repository:Repository": "name",
+    "aws:ecs/cluster:Cluster": "name",
+    "aws:eks/cluster:Cluster": "name",
+    "aws:elasticache/serverlessCache:ServerlessCache": "name",
+    "aws:kms/alias:Alias": "name",
+    "aws:lb/loadBalancer:LoadBalancer": "name",
+    "aws:lb/targetGroup:TargetGroup": "name",
+    "aws:sagemaker/endpoint:Endpoint": "name",
+    "aws:sfn/stateMachine:StateMachine": "name",
+    "aws:wafv2/webAcl:WebAcl": "name",
+    "gcp:artifactregistry/repository:Repository": "repositoryId",
+    "gcp:certificatemanager/certificate:Certificate": "name",
+    "gcp:cloudfunctionsv2/function:Function": "name",
+    "gcp:cloudrunv2/service:Service": "name",
+    "gcp:cloudscheduler/job:Job": "name",
+    "gcp:compute/backendService:BackendService": "name",
+    "gcp:compute/globalAddress:GlobalAddress": "name",
+    "gcp:compute/securityPolicy:SecurityPolicy": "name",
+    "gcp:compute/subnetwork:Subnetwork": "name",
+    "gcp:container/cluster:Cluster": "name",
+    "gcp:dns/managedZone:ManagedZone": "name",
+    "gcp:kms/keyRing:KeyRing": "name",
+    "gcp:logging/metric:Metric": "name",
+    "gcp:logging/projectSink:ProjectSink": "name",
+    "gcp:projects/iAMCustomRole:IAMCustomRole": "roleId",
+    "gcp:pubsub/subscription:Subscription": "name",
+    "gcp:serviceaccount/account:Account": "accountId",
+    "gcp:vectorsearch/collection:Collection": "collectionId",
+    "gcp:vertex/aiEndpoint:AiEndpoint": "name",
+    "gcp:workflows/workflow:Workflow": "name",
+}
+
+
+@graph_rule(
+    "isolation-named-once",
+    title="No two resources of a kind have the same physical name",
+    severity="high",
+    why="The second of them is refused in the middle of a deployment, or takes the first one over and they undo each other.",
+    remedy="Another name in the description, or another label for scope.names.of(…).",
+    controls={"iso-27001": ("A.5.9",), "nist-ai-rmf": ("GOVERN 1.6",)},
+)
+def isolation_named_once(graph: Graph) -> Found:
+    """Within one account or project, and one region or location; a name that is not known yet is not compared."""
+    first: dict[tuple[str, ...], Resource] = {}
+    for resource in graph.resources.values():
+        name = resource.get(_ONCE.get(resource.type, ""), "")
+        if not isinstance(name, str) or not name or REFERENCE.search(name):
+            continue
+        where = (resource.provider, *(str(resource.get(key, "")) for key in ("project", "region", "location")))
+        other = first.setdefault((resource.type, name, *where), resource)
+        if other is not resource:
+            yield Violation(f"{name} is the name of {other.name} too", resource)

@@ -12,11 +12,15 @@ LOG_BUCKET = "gcp:logging/projectBucketConfig:ProjectBucketConfig"
 MIN_LOG_DAYS = 365
 """FSBP CloudWatch.16 and CKV_AWS_338."""
 
-# The clouds' own refusal to delete, and whether it holds where nothing is said (EKS API, CreateCluster; hashicorp/google,
-# container_cluster: deletion_protection; Notebooks API, Instance).
+# The clouds' own refusal to delete, and whether it holds where nothing is said (EKS API, CreateCluster; RDS API, CreateDBCluster
+# and CreateDBInstance; hashicorp/google, container_cluster and sql_database_instance: deletion_protection; Notebooks API,
+# Instance).
 _REFUSALS: Mapping[str, tuple[str, bool]] = {
     "aws:eks/cluster:Cluster": ("deletionProtection", False),
+    "aws:rds/cluster:Cluster": ("deletionProtection", False),
+    "aws:rds/instance:Instance": ("deletionProtection", False),
     "gcp:container/cluster:Cluster": ("deletionProtection", True),
+    "gcp:sql/databaseInstance:DatabaseInstance": ("deletionProtection", True),
     "gcp:workbench/instance:Instance": ("enableDeletionProtection", False),
 }
 

@@ -1,6 +1,7 @@
 """Retrieval: what a corpus may read, that nothing of it is lost, and that what is deleted is forgotten."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ GCS_EVENTS = "gcp:storage/notification:Notification"
 
 _DOCUMENTS = "documents/"
 _PROMPTS = "/prompts/"
+_ONE_ENDPOINT = re.compile(r"/prompts/endpoints/[a-z0-9-]+/\*$")
 _POLICIES = ("aws:iam/rolePolicy:RolePolicy", "aws:iam/policy:Policy")
 
 
@@ -48,7 +50,7 @@ def _policies_of(role: Resource, graph: Graph) -> Iterator[Resource]:
     },
 )
 def corpus_narrow(resource: Resource, graph: Graph) -> Found:
-    """What its role may do with objects, lists of them, and models. One role a corpus."""
+    """What its role may do with objects, lists of them, models, and secrets of databases. One role a corpus."""
     roles = [graph.resources[u] for u in sorted(resource.links("roleArn")) if u in graph.resources]
     roles = [role for role in roles if role.type == ROLE]
     if not roles:
@@ -58,13 +60,18 @@ def corpus_narrow(resource: Resource, graph: Graph) -> Found:
         if others:
             yield f"it has the role of {', '.join(sorted(others))}"
         model = resource.get("knowledgeBaseConfiguration.vectorKnowledgeBaseConfiguration.embeddingModelArn")
+        secret = resource.get("storageConfiguration.rdsConfiguration.credentialsSecretArn")
         for policy in _policies_of(role, graph):
             for statement in statements(policy, graph, "identity"):
                 if statement.allows:
-                    yield from _too_much(statement, model)
+                    yield from _too_much(statement, model, secret)
 
 
-def _too_much(statement: Statement, model: Any) -> Iterator[str]:
+def _too_much(statement: Statement, model: Any, secret: Any) -> Iterator[str]:
+    if statement.covers("secretsmanager:GetSecretValue"):
+        for each in statement.resources or ("*",):
+            if each != secret:
+                yield f"statement {statement.label} reads the secret {each}, which is not what it signs in with"
     if statement.covers("s3:GetObject"):
         for each in statement.resources or ("*",):
             if not _is_folder(each):
@@ -175,13 +182,21 @@ _WRITES = ("s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion", "s3:PutO
     types=(EVERY,),
     severity="high",
     why="A log that can be changed by those whom it is about proves nothing.",
-    remedy="Persons and workloads read below prompts/; Bedrock alone writes there, by the bucket's policy.",
+    remedy="Persons read below prompts/; Bedrock writes there by the bucket's policy, an endpoint's pods add to its folder.",
     controls={"soc2": ("CC7.2", "CC7.3"), "iso-27001": ("A.5.28", "A.5.33"), "eu-ai-act": ("12",)},
 )
 def prompt_log_kept(resource: Resource, graph: Graph) -> Found:
-    """Of identities that name the folder; whoever may write to every object is another rule's concern."""
+    """Of identities that name the folder; whoever may write to every object is another rule's concern.
+
+    What adds to the folder of one endpoint, and does nothing else there, is what guards that endpoint.
+    """
     for statement in statements(resource, graph, "identity"):
         named = [each for each in statement.resources if _PROMPTS in each]
         may = [action for action in _WRITES if statement.covers(action)]
-        if statement.allows and named and may and not statement.not_actions and not only_delivery(resource, graph):
+        adds = statement.actions == ("s3:PutObject",) and all(
+            _ONE_ENDPOINT.search(each) for each in statement.resources
+        )
+        if adds or not statement.allows or not named or not may or statement.not_actions:
+            continue
+        if not only_delivery(resource, graph):
             yield f"statement {statement.label} allows {', '.join(may)} on {named[0]}"

@@ -21,11 +21,16 @@ SYSTEM = "kube-system"
 _AGENTS = frozenset({SYSTEM, "aws-hyperpod"})
 """The same, and where HyperPod wants its own."""
 
+_CERTIFICATES = "networking.gke.io/certmap"
+"""Names the map of certificates of a gateway of GKE ("Secure a Gateway")."""
+ROUTE = "kubernetes:gateway.networking.k8s.io/v1:HTTPRoute"
+BACKEND_POLICY = "kubernetes:networking.gke.io/v1:GCPBackendPolicy"
+
 # Where charts come from: each project's own place, as its README names it, and nobody's copy; and which charts, by their own
 # names, since who may publish one chart there may publish any.
 _SOURCES: Mapping[str, tuple[str, ...]] = {
-    "https://aws.github.io/eks-charts": ("aws-efa-k8s-device-plugin",),
-    "https://kedacore.github.io/charts": ("keda",),
+    "https://aws.github.io/eks-charts": ("aws-efa-k8s-device-plugin", "aws-load-balancer-controller"),
+    "https://kedacore.github.io/charts": ("keda", "keda-add-ons-http"),
     "https://kyverno.github.io/kyverno": ("kyverno",),
     "https://nvidia.github.io/k8s-device-plugin": ("nvidia-device-plugin",),
     "https://ray-project.github.io/kuberay-helm": ("kuberay-operator",),
@@ -252,15 +257,16 @@ def chart_pinned(resource: Resource, graph: Graph) -> Found:  # noqa: ARG001
     types=(SERVICE, GATEWAY, INGRESS),
     severity="high",
     why="A service of type LoadBalancer is on the internet within a minute, with neither TLS nor anybody asking who comes.",
-    remedy="type: ClusterIP; or the annotation that keeps the load balancer inside the network.",
+    remedy="type: ClusterIP; or the annotation that keeps the load balancer inside the network. A gateway towards the internet"
+    " has certificates, HTTP for redirects alone, and a firewall before each service that it leads to.",
     controls={"soc2": ("CC6.6",), "iso-27001": ("A.8.20",), "eu-ai-act": ("15",)},
 )
-def service_internal(resource: Resource, graph: Graph) -> Found:  # noqa: ARG001
+def service_internal(resource: Resource, graph: Graph) -> Found:
     """Load balancers that are not internal, and ports of every machine; gateways and ingresses that make a public one."""
     annotations = mapping(resource.get("metadata.annotations"))
     if resource.type == GATEWAY:
         if "external" in str(resource.get("spec.gatewayClassName")):
-            yield f"its load balancer is on the internet: {resource.get('spec.gatewayClassName')}"
+            yield from _on_the_internet(resource, graph)
         return
     if resource.type == INGRESS:
         if annotations.get("alb.ingress.kubernetes.io/scheme") != "internal" and (
@@ -275,3 +281,42 @@ def service_internal(resource: Resource, graph: Graph) -> Found:  # noqa: ARG001
         yield "its load balancer is on the internet"
     if kind == "NodePort":
         yield "it opens a port on every machine"
+
+
+def _on_the_internet(gateway: Resource, graph: Graph) -> Found:
+    """What a gateway towards the internet lacks: TLS on all that leads anywhere, and a firewall before it."""
+    listeners = list(maps(gateway.get("spec.listeners")))
+    certified = _CERTIFICATES in mapping(gateway.get("metadata.annotations"))
+    plain = [
+        each
+        for each in listeners
+        if (
+            each.get("protocol") != "HTTPS"
+            and mapping(mapping(each.get("allowedRoutes")).get("namespaces")).get("from", "Same") != "Same"
+        )
+        or (each.get("protocol") == "HTTPS" and not certified and not each.get("tls"))
+    ]
+    if plain or not listeners:
+        yield f"its load balancer is on the internet, without TLS: {gateway.get('spec.gatewayClassName')}"
+    name, space = gateway.get("metadata.name"), gateway.get("metadata.namespace")
+    for route in graph.of_type(ROUTE):
+        parents = [each for each in maps(route.get("spec.parentRefs")) if each.get("name") == name]
+        here = route.get("metadata.namespace")
+        if route.provider != gateway.provider or not any(each.get("namespace", here) == space for each in parents):
+            continue
+        behind = {
+            str(backend.get("name"))
+            for rule in maps(route.get("spec.rules"))
+            for backend in maps(rule.get("backendRefs"))
+        }
+        if here == space and behind and any(each.get("sectionName") != "https" for each in parents):
+            yield f"{route.get('metadata.name')} leads from plain HTTP to {', '.join(sorted(behind))}"
+        guarded = {
+            str(policy.get("spec.targetRef.name"))
+            for policy in graph.of_type(BACKEND_POLICY)
+            if policy.get("metadata.namespace") == here
+            and policy.provider == gateway.provider
+            and policy.get("spec.default.securityPolicy")
+        }
+        for service in sorted(behind - guarded):
+            yield f"no firewall is before {service} of {here}, which it leads to from the internet"

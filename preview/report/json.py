@@ -109,6 +109,7 @@ def _difference(difference: Difference) -> dict[str, Any]:
             {
                 "urn": changed.resource.urn,
                 "replaced": changed.replaced,
+                "because": [c.path for c in changed.because],
                 "changes": [{"path": c.path, "old": c.old, "new": c.new} for c in changed.changes],
             }
             for changed in difference.changed

@@ -1,6 +1,7 @@
 """How the reports for people call things."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -93,6 +94,7 @@ def lines(difference: Difference, marks: dict[str, str]) -> Iterator[str]:
 
 def _changed(changed: Changed, marks: dict[str, str]) -> Iterator[str]:
     mark = marks["±" if changed.replaced else "~"]
-    yield f"{mark} {called(changed.resource)}{'  (replaced)' if changed.replaced else ''}"
+    because = ", ".join(dict.fromkeys(re.split(r"[.\[]", change.path)[0] for change in changed.because))
+    yield f"{mark} {called(changed.resource)}{f'  (replaced: {because})' if because else ''}"
     for change in changed.changes:
         yield f"{mark}     {change.path}: {value(change.old)} → {value(change.new)}"

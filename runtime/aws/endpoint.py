@@ -17,6 +17,7 @@ from typing import Any
 
 from runtime.aws import balancer
 from runtime.serving import artifact, protocol
+from runtime.serving.cache import Blocking, opened
 from runtime.serving.log import capture, log, place
 from runtime.serving.model import Model
 from runtime.serving.protocol import Caller, Refusal
@@ -42,8 +43,30 @@ def _model() -> Model:
     return model
 
 
-def _answer(event: Mapping[str, Any], headers: Mapping[str, str], model: Model, most: int) -> tuple[bytes, str, int]:
-    """Body, content type and number of instances; raises Refusal."""
+@cache
+def _cache() -> Blocking | None:
+    return opened(_settings(), Blocking)
+
+
+def _predictions(model: Model, rows: list[Any]) -> tuple[list[Any], str]:
+    """Predictions, and whether they came from the cache, where there is one; raises InvalidError."""
+    kept = _cache()
+    key = kept.key(model.signature, rows) if kept else None
+    if kept is None or key is None:
+        return model.score(rows), ""
+    found, outcome = kept.read(key, len(rows))
+    if found is None:
+        found = model.score(rows)
+        if outcome == "miss":
+            # What is not stored before the answer may never be: the function is frozen after it.
+            kept.store(key, found, _settings().cache_ms / 1000)
+    return found, outcome
+
+
+def _answer(
+    event: Mapping[str, Any], headers: Mapping[str, str], model: Model, most: int
+) -> tuple[bytes, str, int, str]:
+    """Body, content type, number of instances, and whether it came from the cache; raises Refusal."""
     if event.get("version") != "2.0":
         raise Refusal(400, "Events are of the HTTP API's payload format 2.0")
     said = model.signature
@@ -55,13 +78,13 @@ def _answer(event: Mapping[str, Any], headers: Mapping[str, str], model: Model, 
     media = headers.get("content-type", "")
     rows = protocol.decode(sent, media, said.inputs, _settings().max_instances)
     try:
-        found = model.score(rows)
+        found, cached = _predictions(model, rows)
     except InvalidError as error:
         raise protocol.invalid(error) from None
     answer, media = protocol.encode(found, headers.get("accept", ""), media)
     if len(answer) > most:
         raise Refusal(413, "The answer would be too large: send fewer instances")
-    return answer, media, len(rows)
+    return answer, media, len(rows), cached
 
 
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
@@ -71,12 +94,14 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     event = balancer.as_http_api(event)
     sent: Mapping[str, str] = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     caller = Caller.of(sent, fallback=str(event.get("requestContext", {}).get("requestId", "")))
-    headers, rows, cause = caller.headers(), 0, {}
+    headers, rows, cause, told = caller.headers(), 0, {}, dict[str, str]()
     try:
         model = _model()
         headers["x-model-version"] = model.signature.version
-        body, media, rows = _answer(event, sent, model, most)
+        body, media, rows, cached = _answer(event, sent, model, most)
         status = 200
+        if cached:
+            headers["x-cache"] = told["cache"] = cached
     except Refusal as refusal:
         status, body, media = refusal.status, refusal.body(caller.request_id), protocol.PROBLEM
     except Exception as error:  # noqa: BLE001 - the caller gets an answer, whatever it is
@@ -92,6 +117,7 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         ms=round((time.perf_counter() - began) * 1000, 2),
         aws_request_id=getattr(context, "aws_request_id", ""),
         xray=os.environ.get("_X_AMZN_TRACE_ID", ""),
+        **told,
         **cause,
     )
     headers["content-type"] = media
@@ -100,4 +126,5 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 
 # Set by Lambda while it initialises the function.
 if "AWS_LAMBDA_RUNTIME_API" in os.environ:
+    _cache()
     _model()

@@ -1,21 +1,22 @@
-"""Makes the collection of each corpus hold what its folder of documents holds: `documents/{corpus}/` of one bucket.
+"""Makes the store of each corpus hold what its folder of documents holds: `documents/{corpus}/` of one bucket.
 
 It is told by pushed messages that an object came, changed or went (notifications of Cloud Storage), and on a schedule that a
 corpus is to be compared as a whole (attribute `sync` with its name). A message only says where to look: what to do follows from
-what bucket and collection hold now. So it does no harm that a message comes twice, late or in another order, and no state is
-kept anywhere but in the collection itself.
+what bucket and store hold now. So it does no harm that a message comes twice, late or in another order, and no state is
+kept anywhere but in the store itself.
 
-Each part of a document is an object of the collection, named by document, generation and number. So what is missing can be
-told from what is there, half-way too: nothing is embedded twice. The collection makes the embeddings itself. New parts come
-before old ones go, so that a search always finds one of the two.
+Each part of a document is an object of a collection or a row of a table (`retrieval_stores`), named by document, generation and
+number. So what is missing can be told from what is there, half-way too: nothing is embedded twice. New parts come before old
+ones go, so that a search always finds one of the two.
 
 What nothing can be made of (a message that makes no sense, a document that cannot be read) is answered with 422, whatever else
 did not work with 503. Either comes again, and after some attempts is put with the dead letters. The text of a document that was
 replaced by one that cannot be read is removed.
 
 `BUCKET` is the bucket, and `CORPORA` says where each corpus lies:
-`{"policies": {"collection": "projects/acme/locations/us-central1/collections/acme-dev-policies"}}`. Its objects have the fields
-`source`, `generation`, `part`, `parts` and `text`, and the vector `embedding`, made of `text`.
+`{"policies": {"collection": "projects/acme/locations/us-central1/collections/acme-dev-policies"}, "contracts": {"database":
+"acme-dev-contracts", "model": "projects/acme/locations/us-central1/publishers/google/models/text-embedding-005", "dimensions":
+768}}`. Parts have the fields `source`, `generation`, `part`, `parts` and `text`, and the vector `embedding`, made of `text`.
 """
 
 import hashlib
@@ -23,20 +24,19 @@ import json
 import os
 import re
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from runtime.gcp.ingestion_text import UnreadableError, parts, refusal
 from runtime.gcp.retrieval_rest import ApiError, Google
+from runtime.gcp.retrieval_stores import Part, Store, opened
 
 EVENTS = {"OBJECT_FINALIZE", "OBJECT_DELETE", "OBJECT_ARCHIVE"}
 SECONDS = 420
 """Of comparing a corpus; Pub/Sub waits 600 for an answer, then sends the message again."""
-CREATED, DELETED = 50, 1000
-"""Objects of one request. Its limit is 1,000; 50 parts are about what embedding models take at once, 20,000 tokens."""
-_STORE, _BUCKETS = "vectorsearch.googleapis.com", "storage.googleapis.com"
+_BUCKETS = "storage.googleapis.com"
 _PLACE = re.compile(r"documents/([^/]+)/.+", re.DOTALL)
 _ROUNDS = 3
 
@@ -54,21 +54,9 @@ class Document:
     """Why it cannot be read, as far as its name and size tell."""
 
 
-@dataclass(frozen=True)
-class Part:
-    """A part of a document, as the collection holds it."""
-
-    name: str
-    """Id of the object."""
-    source: str
-    generation: str
-    parts: int
-    """How many there are of that generation."""
-
-
 def ingest(request: Any) -> tuple[str, int]:
     """Entry point: one message."""
-    corpora: dict[str, dict[str, str]] = json.loads(os.environ["CORPORA"])
+    corpora: dict[str, dict[str, Any]] = json.loads(os.environ["CORPORA"])
     corpus = name = ""
     try:
         place = read(request.get_json(silent=True), os.environ["BUCKET"], corpora)
@@ -76,8 +64,9 @@ def ingest(request: Any) -> tuple[str, int]:
             return "", 204
         corpus, name = place
         google = Google()
-        store, bucket = Store(google, corpora[corpus]["collection"]), Bucket(google, os.environ["BUCKET"])
-        outcome = reconcile(store, bucket, name) if name else compare(store, bucket, corpus)
+        bucket = Bucket(google, os.environ["BUCKET"])
+        with opened(google, corpora[corpus], owner=True) as store:
+            outcome = reconcile(store, bucket, name) if name else compare(store, bucket, corpus)
     except RefusedError as error:
         _log("ERROR", "refused", corpus, name, reason=str(error))
         return str(error), 422
@@ -158,73 +147,10 @@ def _document(found: Mapping[str, Any]) -> Document:
     return Document(found["generation"], refusal(found["name"], int(found["size"])))
 
 
-class Store:
-    """The parts of documents of one corpus, as its collection holds them (vectorsearch.googleapis.com, v1)."""
-
-    def __init__(self, google: Google, collection: str) -> None:
-        self._google, self._collection = google, collection
-
-    def held(self, source: str | None = None) -> list[Part]:
-        """The parts that it holds: of one document, or of all."""
-        asked: dict[str, Any] = {"outputFields": {"dataFields": ["source", "generation", "parts"]}, "pageSize": 1000}
-        if source is not None:
-            asked["filter"] = {"source": {"$eq": source}}
-        found: list[Part] = []
-        while True:
-            answer = self._call(":query", asked)
-            found += [
-                Part(
-                    o["name"].rpartition("/")[2], o["data"]["source"], o["data"]["generation"], int(o["data"]["parts"])
-                )
-                for o in answer.get("dataObjects", ())
-            ]
-            asked["pageToken"] = answer.get("nextPageToken", "")
-            if not asked["pageToken"]:
-                return found
-
-    def create(self, objects: Mapping[str, Mapping[str, Any]]) -> None:
-        """Add parts; one that is there already is the same one."""
-        for group in _groups(objects, CREATED):
-            wanted = [
-                {"parent": self._collection, "dataObjectId": name, "dataObject": {"data": objects[name], "vectors": {}}}
-                for name in group
-            ]
-            try:
-                self._call(":batchCreate", {"requests": wanted})
-            except ApiError as error:
-                if error.status != 409:
-                    raise
-                for one in wanted:
-                    self._but(409, "POST", f"?dataObjectId={one['dataObjectId']}", one["dataObject"])
-
-    def delete(self, names: Iterable[str]) -> None:
-        """Remove parts; one that is gone is gone."""
-        for group in _groups(names, DELETED):
-            wanted = [{"name": f"{self._collection}/dataObjects/{name}"} for name in group]
-            try:
-                self._call(":batchDelete", {"requests": wanted})
-            except ApiError as error:
-                if error.status != 404:
-                    raise
-                for name in group:
-                    self._but(404, "DELETE", f"/{name}")
-
-    def _call(self, verb: str, body: Any) -> Any:
-        return self._google.call("POST", _STORE, f"/v1/{self._collection}/dataObjects{verb}", body)
-
-    def _but(self, status: int, method: str, path: str, body: Any = None) -> None:
-        """A call that may also end with a certain status."""
-        try:
-            self._google.call(method, _STORE, f"/v1/{self._collection}/dataObjects{path}", body)
-        except ApiError as error:
-            if error.status != status:
-                raise
-
-
 def reconcile(store: Store, bucket: Bucket, name: str) -> str:
-    """Make the collection hold what the bucket holds of a document; raises RefusedError where that cannot be read.
+    """Make the store hold what the bucket holds of a document; raises RefusedError where that cannot be read.
 
-    The collection is asked before the bucket: what it held then of another generation than the bucket holds after that is old
+    The store is asked before the bucket: what it held then of another generation than the bucket holds after that is old
     for certain, even where somebody else is at work on the same document. What this adds may be old when it is done; so it looks
     again.
     """
@@ -273,7 +199,7 @@ def identify(name: str, generation: str, number: int) -> str:
 
 
 def compare(store: Store, bucket: Bucket, corpus: str) -> str:
-    """Make the collection hold what the folder holds; one document that cannot be read or reached holds up no other."""
+    """Make the store hold what the folder holds; one document that cannot be read or reached holds up no other."""
     deadline = time.monotonic() + SECONDS
     held: dict[str, list[Part]] = {}
     for part in store.held():
@@ -304,12 +230,6 @@ def _agree(held: list[Part], document: Document | None) -> bool:
         return not held and document is None
     names = {part.name for part in held}
     return bool(held) and all(part.generation == document.generation and part.parts == len(names) for part in held)
-
-
-def _groups(names: Iterable[str], size: int) -> Iterator[list[str]]:
-    listed = list(names)
-    for begin in range(0, len(listed), size):
-        yield listed[begin : begin + size]
 
 
 def _log(severity: str, outcome: str, corpus: str, name: str, **more: str) -> None:

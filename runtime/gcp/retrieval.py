@@ -2,7 +2,7 @@
 
 `POST …/corpora/{corpus}/query` with `{"query": "…", "results": 5}`; it is answered with
 `{"request_id": "…", "corpus": "policies", "results": [{"text": "…", "source": "travel.pdf", "score": 0.7}], "withheld": 0}`, best
-first. A corpus that the caller may not read and one that there is not are answered alike. A collection belongs to one corpus, and
+first. A corpus that the caller may not read and one that there is not are answered alike. A store belongs to one corpus, and
 a passage that nevertheless lies in the folder of another is kept back.
 
 Nobody may call this but through Cloud Run's own check (`roles/run.invoker`, never `allUsers`). It leaves the caller's token, less
@@ -16,7 +16,8 @@ which it takes sensitive data goes on without. Where Model Armor does not answer
 `GROUPS_CLAIM` is the claim with the caller's groups, and `CORPORA` says of each corpus:
 `{"policies": {"collection": "projects/acme/locations/us-central1/collections/acme-dev-policies", "groups": ["claims"],
 "accounts": ["assistant@acme.iam.gserviceaccount.com"], "guardrail": "projects/acme/locations/us-central1/templates/default"}}`.
-No guardrail is `null`. Neither questions nor passages are logged.
+A corpus in a database has other words for its store (`retrieval_stores`). No guardrail is `null`. Neither questions nor
+passages are logged.
 """
 
 import base64
@@ -31,6 +32,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runtime.gcp.retrieval_rest import ApiError, Google
+from runtime.gcp.retrieval_stores import opened
 
 LONGEST = 1000
 """Characters of a question."""
@@ -116,7 +118,8 @@ def answer(request: Any, corpora: Mapping[str, Mapping[str, Any]], told: dict[st
         if passed is None:
             raise RefusedError(422, "the question was blocked")
         text = passed
-    results = _search(google, corpus["collection"], Question(text, question.results))
+    with opened(google, corpus) as store:
+        results = store.search(text, question.results)
     own = f"documents/{name}/"
     mine = [passage for passage in results if passage["source"].startswith(own)]
     if len(mine) < len(results):
@@ -178,27 +181,6 @@ def asked(request: Any) -> Question:
     if not isinstance(results, int) or isinstance(results, bool) or not 1 <= results <= MOST:
         raise RefusedError(400, f"`results` is a number from 1 to {MOST}")
     return Question(text, results)
-
-
-def _search(google: Google, collection: str, question: Question) -> list[dict[str, Any]]:
-    """Passages with their sources, best first (vectorsearch.googleapis.com, v1)."""
-    search = {
-        "searchText": question.text,
-        "searchField": "embedding",
-        "taskType": "RETRIEVAL_QUERY",
-        "topK": question.results,
-        "outputFields": {"dataFields": ["source", "text"]},
-    }
-    body = {"semanticSearch": search}
-    found = google.call("POST", "vectorsearch.googleapis.com", f"/v1/{collection}/dataObjects:search", body)
-    return [
-        {
-            "text": str(result["dataObject"].get("data", {}).get("text", "")),
-            "source": str(result["dataObject"].get("data", {}).get("source", "")),
-            "score": result.get("distance"),
-        }
-        for result in found.get("results", ())
-    ]
 
 
 class Armor:

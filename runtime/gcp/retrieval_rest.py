@@ -29,6 +29,17 @@ class Google:
 
     def load(self, method: str, host: str, path: str, body: Any = None) -> bytes:
         """The answer as it comes; raises ApiError."""
+        return _answer(
+            HTTPSConnection(host, timeout=TIMEOUT),
+            method,
+            path,
+            headers={"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"},
+            body=None if body is None else json.dumps(body),
+        )
+
+    @property
+    def token(self) -> str:
+        """What this function shows of itself, for some more minutes; raises ApiError."""
         if self._token is None:
             found = _answer(
                 HTTPConnection("metadata.google.internal", timeout=TIMEOUT),
@@ -37,13 +48,7 @@ class Google:
                 headers={"Metadata-Flavor": "Google"},
             )
             self._token = str(json.loads(found)["access_token"])
-        return _answer(
-            HTTPSConnection(host, timeout=TIMEOUT),
-            method,
-            path,
-            headers={"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"},
-            body=None if body is None else json.dumps(body),
-        )
+        return self._token
 
 
 def _answer(

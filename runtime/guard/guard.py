@@ -9,8 +9,8 @@ Only what can be checked goes through: chats and completions of text, one choice
 /metrics and /v1/models pass as they are.
 
 It runs in the image of vLLM, of which it needs starlette, uvicorn and urllib3, and on AWS boto3. Variables: UPSTREAM, PORT,
-GUARDRAIL (ARN of a guardrail of Bedrock, or name of a template of Model Armor), GUARDRAIL_VERSION, PROMPT_LOG (a log group, or
-`projects/…/logs/…`; none: prompts are not kept), ENDPOINT.
+GUARDRAIL (ARN of a guardrail of Bedrock, or name of a template of Model Armor), GUARDRAIL_VERSION, PROMPT_LOG (where prompts and
+answers are kept: a folder `s3://…/`, or a table `projects/…/datasets/…/tables/…`; without it nothing starts), ENDPOINT.
 """
 
 import json
@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import anyio.to_thread
@@ -37,8 +38,6 @@ PIECE, TAIL = 400, 200
 """Characters of an answer that are checked together, and of what came before that are looked at again."""
 PART = 20_000
 """Characters that a guardrail is given at once (Bedrock quotas, ApplyGuardrail: 25 text units of 1,000 a second and more)."""
-ENTRY = 100_000
-"""Characters of an entry of a log (CloudWatch Logs and Cloud Logging: 256 KiB)."""
 BODY, THREADS = 4 << 20, 256
 PATHS = ("/v1/chat/completions", "/v1/completions")
 # What the model reads of a request has to be text that was checked; what only steers it is let through.
@@ -168,52 +167,56 @@ def armor(template: str) -> Check:
     return check
 
 
-def _entries(record: Json) -> list[str]:
-    text = json.dumps(record, ensure_ascii=False)
-    pieces = [text[start : start + ENTRY] for start in range(0, len(text), ENTRY)]
-    if len(pieces) == 1:
-        return pieces
-    return [
-        json.dumps({"request_id": record["request_id"], "part": i, "text": piece}) for i, piece in enumerate(pieces)
-    ]
-
-
-def cloudwatch(group: str) -> Keep:
-    """A stream of its own in a log group."""
+def s3(folder: str) -> Keep:
+    """An object each, below a folder of a bucket and the hour: whoever writes there need not be able to read."""
     import boto3  # noqa: PLC0415 # pyright: ignore - only here
 
-    client: Any = boto3.client("logs")  # pyright: ignore[reportUnknownMemberType]
-    stream = f"{os.environ.get('ENDPOINT', 'llm')}/{secrets.token_hex(8)}"
-    client.create_log_stream(logGroupName=group, logStreamName=stream)
+    client: Any = boto3.client("s3")  # pyright: ignore[reportUnknownMemberType]
+    bucket, _, prefix = folder.removeprefix("s3://").partition("/")
 
     def keep(record: Json) -> None:
-        now = int(time.time() * 1000)
-        for entry in _entries(record):
-            client.put_log_events(
-                logGroupName=group, logStreamName=stream, logEvents=[{"timestamp": now, "message": entry}]
+        hour = datetime.fromtimestamp(record["time"], UTC).strftime("%Y/%m/%d/%H")
+        try:
+            client.put_object(
+                Bucket=bucket,
+                Key=f"{prefix}{hour}/{_named(record)}.json",
+                Body=json.dumps(record, ensure_ascii=False).encode(),
+                ContentType="application/json",
+                # The bucket takes nothing that would be written over something.
+                IfNoneMatch="*",
             )
+        except client.exceptions.ClientError as error:
+            # It was sent twice, and is there.
+            if error.response["Error"]["Code"] != "PreconditionFailed":
+                raise
 
     return keep
 
 
-def cloud_logging(name: str) -> Keep:
-    """A log of Cloud Logging."""
-    base = os.environ.get("LOGGING_URL", "https://logging.googleapis.com")
+def bigquery(table: str) -> Keep:
+    """A row each, in a table of BigQuery (`tabledata.insertAll`: 10 MB a row)."""
+    base = os.environ.get("BIGQUERY_URL", "https://bigquery.googleapis.com")
 
     def keep(record: Json) -> None:
-        entries = [{"jsonPayload": {"entry": entry}} for entry in _entries(record)]
-        _posted(f"{base}/v2/entries:write", {"logName": name, "resource": {"type": "global"}, "entries": entries})
+        nested = {key: json.dumps(record[key], ensure_ascii=False) for key in ("request", "answer") if key in record}
+        row = {**record, **nested, "time": datetime.fromtimestamp(record["time"], UTC).isoformat()}
+        # What is sent twice has one name, and is there once.
+        rows = [{"insertId": _named(record), "json": row}]
+        if _posted(f"{base}/bigquery/v2/{table}/insertAll", {"rows": rows}).get("insertErrors"):
+            raise OSError("a record was refused")
 
     return keep
+
+
+def _named(record: Json) -> str:
+    return f"{record['request_id']}-{'answer' if 'answer' in record else 'request'}"
 
 
 def chosen(environment: Mapping[str, str]) -> tuple[Check, Keep]:
     """The guardrail and the log that the variables name."""
-    guardrail, log = environment["GUARDRAIL"], environment.get("PROMPT_LOG", "")
+    guardrail, log = environment["GUARDRAIL"], environment["PROMPT_LOG"]
     check = bedrock(guardrail, environment["GUARDRAIL_VERSION"]) if guardrail.startswith("arn:") else armor(guardrail)
-    if not log:
-        return check, lambda _: None
-    return check, cloud_logging(log) if log.startswith("projects/") else cloudwatch(log)
+    return check, s3(log) if log.startswith("s3://") else bigquery(log)
 
 
 class Guard:

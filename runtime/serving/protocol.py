@@ -46,6 +46,7 @@ def _no_constant(name: str) -> float:
 # Made once: json.loads and json.dumps make a new one in each call that is not of the simplest kind.
 _DECODER = json.JSONDecoder(parse_constant=_no_constant)
 _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+_CANONICAL = json.JSONEncoder(allow_nan=False, separators=(",", ":"), sort_keys=True)
 _ID = re.compile(r"[!-~]{1,128}")
 _TRACE = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 
@@ -195,6 +196,11 @@ def encode(predictions: Iterable[Any], accept: str, content_type: str) -> tuple[
 def dumps(value: Any) -> str:
     """As JSON; raises ValueError for what is no number."""
     return _ENCODER.encode(value)
+
+
+def canonical(value: Any) -> str:
+    """As JSON that is the same for whatever means the same: without spaces, and with names in order."""
+    return _CANONICAL.encode(value)
 
 
 def _flat(value: Any) -> list[Any]:

@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from starlette.applications import Starlette
@@ -27,6 +28,7 @@ from starlette.routing import Route
 
 from runtime.serving import protocol
 from runtime.serving.batcher import Batcher, FullError
+from runtime.serving.cache import Cache, opened
 from runtime.serving.log import log, place
 from runtime.serving.model import Model, predictions
 from runtime.serving.protocol import Caller, Refusal
@@ -36,8 +38,17 @@ from runtime.serving.signature import InvalidError
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024)
 
-Answer = tuple[int, bytes, str, int]
-"""Status, body, content type, instances."""
+
+class Answer(NamedTuple):
+    """What a request is answered with."""
+
+    status: int
+    body: bytes
+    media: str
+    rows: int
+    """Instances."""
+    cache: str = ""
+    """Whether it came from the cache, where there is one."""
 
 
 class Service:
@@ -50,12 +61,14 @@ class Service:
         self.settings, self._load, self._failed = settings, load, failed
         self.model: Model | None = None
         self.batcher: Batcher | None = None
+        self.cache: Cache | None = None
         self.draining = False
         self.running = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._requests = Counter("serving_requests", "Requests", ["route", "status"], registry=self.registry)
+        self._cached = Counter("serving_cache", "Answers by cache", ["outcome"], registry=self.registry)
         self._seconds = Histogram(
             "serving_request_seconds", "Times", ["route"], buckets=SECONDS, registry=self.registry
         )
@@ -105,8 +118,13 @@ class Service:
             log("model loaded", model=said.name, version=said.version, seconds=round(time.monotonic() - began, 3))
             loop.call_soon_threadsafe(self._start, model)
 
+        self.cache = opened(self.settings, Cache)
+        if self.cache is not None:
+            self._tasks.add(loop.create_task(self.cache.open()))
         threading.Thread(target=load, daemon=True).start()
         yield
+        if self.cache is not None:
+            await self.cache.close()
 
     def _start(self, model: Model) -> None:
         self.model = model
@@ -128,12 +146,14 @@ class Service:
         async def answer(request: Request) -> Response:
             began = time.perf_counter()
             caller = Caller.of(request.headers)
-            headers, rows, cause = caller.headers(), 0, {}
+            headers, rows, cause, told = caller.headers(), 0, {}, dict[str, str]()
             self.running += 1
             try:
                 self._admit()
                 async with asyncio.timeout(said.request_seconds):
-                    status, body, media, rows = await handle(request, caller)
+                    status, body, media, rows, cached = await handle(request, caller)
+                if cached:
+                    headers["x-cache"] = told["cache"] = cached
             except Refusal as refusal:
                 status, body, media = refusal.status, refusal.body(caller.request_id), protocol.PROBLEM
                 if refusal.retry_after is not None:
@@ -163,6 +183,7 @@ class Service:
                     status=status,
                     instances=rows,
                     ms=round(seconds * 1000, 2),
+                    **told,
                     **cause,
                 )
             return Response(body, status, headers, media)
@@ -208,6 +229,20 @@ class Service:
             raise Refusal(429, "Too many instances wait", retry_after=1) from None
         return found
 
+    async def answered(self, rows: list[object]) -> tuple[list[object], str]:
+        """The same, from the cache where it has them, and where they came from; raises Refusal."""
+        if self.cache is None or self.model is None:
+            return await self.score(rows), ""
+        key = self.cache.key(self.model.signature, rows)
+        if key is None:
+            return await self.score(rows), ""
+        found, outcome = await self.cache.read(key, len(rows))
+        self._cached.labels(outcome).inc()
+        if found is None:
+            found = await self.score(rows)
+            self.cache.store(key, found)
+        return found, outcome
+
     async def _predict(self, request: Request, _: Caller) -> Answer:
         if self.model is None:
             raise Refusal(503, retry_after=5)
@@ -216,9 +251,9 @@ class Service:
             raise Refusal(404)
         sent = request.headers.get("content-type", "")
         rows = protocol.decode(await self.body(request), sent, said.inputs, self.settings.max_instances)
-        found = await self.score(rows)
+        found, cached = await self.answered(rows)
         body, media = protocol.encode(found, request.headers.get("accept", ""), sent)
-        return 200, body, media, len(rows)
+        return Answer(200, body, media, len(rows), cached)
 
     def _name(self) -> str:
         return self.settings.model_name or (self.model.signature.name if self.model else "")

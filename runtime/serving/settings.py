@@ -33,6 +33,13 @@ class Settings:
     log_requests: bool = True
     output_uri: str = ""
     """Where results of messages go; without it there is no `/push`."""
+    cache_url: str = ""
+    """Where answers are kept that need not be worked out twice; `cache.py` says what these are."""
+    cache_sign_in: str = ""
+    cache_authority: str = ""
+    cache_prefix: str = ""
+    cache_seconds: int = 3600
+    cache_ms: float = 50.0
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Settings":

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from runtime.serving.service import Answer, Service
 
 _KEY = re.compile(r"[\w.=-]{1,128}")
-_DONE = (204, b"", protocol.JSON)
 
 
 class MalformedError(Exception):
@@ -58,25 +57,31 @@ class Worker:
             record = {"reason": str(error), "request_id": caller.request_id, "body": base64.b64encode(body).decode()}
             await asyncio.to_thread(store.create, name, json.dumps(record).encode())
             log("malformed message", "ERROR", reason=str(error), record=name)
-            return *_DONE, 0
+            return _done(0)
         model = self._service.model
         if model is None:
             raise Refusal(503, retry_after=5)
         said, name = model.signature, f"results/{key}.json"
         if await asyncio.to_thread(store.read, name) is not None:
             log("already done", key=key, trace_id=caller.trace_id)
-            return *_DONE, 0
+            return _done(0)
         rows = protocol.decode(data, media, said.inputs, self._service.settings.max_instances)
-        found = await self._service.score(rows)
+        found, _ = await self._service.answered(rows)
         result = {"key": key, "model": said.name, "version": said.version, "predictions": found}
         first = await asyncio.to_thread(store.create, name, protocol.dumps(result).encode())
         log("scored" if first else "already done", key=key, trace_id=caller.trace_id)
-        return *_DONE, len(rows)
+        return _done(len(rows))
 
     def _opened(self) -> Store:
         if self._store is None:
             self._store = open_store(self._service.settings.output_uri)
         return self._store
+
+
+def _done(rows: int) -> "Answer":
+    from runtime.serving.service import Answer  # noqa: PLC0415 - which imports this
+
+    return Answer(204, b"", protocol.JSON, rows)
 
 
 def envelope(body: bytes) -> tuple[str, bytes, str]:

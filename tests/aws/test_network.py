@@ -142,6 +142,16 @@ def test_a_closed_network_has_endpoints_for_what_is_in_it(features: list[Any], m
     assert services(nat="single", egress="open", features=features, wanted=None) == ("secretsmanager",)
 
 
+def test_what_is_private_stays_inside_whatever_other_way_there_is():
+    assert services(nat="single", egress="open", features=[], private=["polly"], wanted=None) == (
+        "secretsmanager",
+        "polly",
+    )
+    closed = services(nat="none", egress="open", features=["cluster"], private=["polly", "ec2"], wanted=None)
+    assert {"polly", *CLUSTER} < set(closed)
+    assert services(nat="none", egress="open", features=[], private=["polly"], wanted=["sts"]) == ("sts",)
+
+
 @pytest.mark.parametrize(
     ("organization", "own"), [(None, ("Account", "111111111111")), ("o-abcdefghij", ("OrgID", "o-abcdefghij"))]
 )

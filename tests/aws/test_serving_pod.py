@@ -9,7 +9,7 @@ import pulumi_aws as aws
 import pytest
 
 from components import contracts
-from components.aws.serving.pod import Guard, Place, Pod, PodArgs, kept
+from components.aws.serving.pod import Guard, Place, Pod, PodArgs
 from policies.model import Graph
 from preview.record import run
 from tests.aws.building import build, one, statements, waits_for
@@ -60,13 +60,13 @@ def made(tier: str = "dev", preview: bool = False) -> Graph:
         )  # fmt: skip
         common: dict[str, Any] = {
             "cluster": cluster,
-            "logs_key": key("logs"),
             "boundary": contracts.Boundary(id=text(f"arn:aws:iam::{AT}:policy/acme-ai-dev-boundary")),
             "tags": {"team": "risk"},
         }
         archive, folder = place("models", "models", "fraud/model.tar.gz"), place("models", "models", "llama/")
         records, results = place("curated", "data", ""), place("artifacts", "models", "batch/churn/")
-        guard = Guard(id=text(GUARDRAIL), key=key("models"), days=100)
+        kept = place("logs", "logs", "prompts/endpoints/chat/")
+        guard = Guard(id=text(GUARDRAIL), key=key("models"), prompts=kept)
         each: dict[str, dict[str, Any]] = {
             "scores": {"pod": ("serving-risk", "scores"), "reads": {"model": archive}},
             "churn": {"pod": ("team-risk", "batch-churn"), "reads": {"input": records}, "writes": results},
@@ -112,25 +112,16 @@ def test_a_run_reads_its_records_and_writes_its_own_folder():
     ]
 
 
-def test_a_language_model_applies_its_guardrail_and_writes_its_own_log():
-    *stored, applies, decrypts, writes = granted("chat")
+def test_a_language_model_applies_its_guardrail_and_adds_to_its_own_prompts():
+    *stored, applies, decrypts, writes, encrypts = granted("chat")
     assert [each[0] for each in stored] == [["s3:ListBucket"], ["s3:GetObject"], ["kms:Decrypt"]]
     assert applies == (["bedrock:ApplyGuardrail"], [GUARDRAIL], {})
     assert decrypts == (["kms:Decrypt"], on_key("models"), through("bedrock"))
-    actions, [log], _ = writes
-    assert actions == ["logs:CreateLogStream", "logs:PutLogEvents"]
-    assert "chat-prompts" in log
-    assert log.endswith(":*")
-
-
-@pytest.mark.parametrize(("tier", "kept_by"), [("dev", False), ("prod", True)])
-def test_prompts_are_encrypted_and_kept_for_no_longer_than_they_may_be(tier: str, kept_by: bool):
-    log = one(made(tier), "LogGroup", "chat-prompts")
-    assert log.get("name") == f"/acme-ai-{tier}-prompts/chat"
-    assert (log.get("retentionInDays"), kept(365)) == (90, 365)
-    assert [log.get("kmsKeyId")] == on_key("logs")
-    assert bool(log.protect) is kept_by
-    assert len([r for r in made(tier).resources.values() if r.type.endswith(":LogGroup")]) == 1
+    # It adds to its own folder, and reads neither that nor any other: no GetObject, no Decrypt, no list.
+    assert writes == (["s3:PutObject"], ["arn:aws:s3:::acme-ai-dev-logs/prompts/endpoints/chat/*"], {})
+    assert encrypts == (["kms:GenerateDataKey"], on_key("logs"), through("s3"))
+    assert made().outputs["chat"]["log"] == "s3://acme-ai-dev-logs/prompts/endpoints/chat/"
+    assert made().outputs["churn"]["log"] is None
 
 
 @pytest.mark.parametrize(
@@ -162,11 +153,13 @@ def test_endpoints_of_the_cluster_are_handed_all_that_the_cloud_made_for_them(pr
     servers = named["Deployment", "chat-servers"]
     guardrail = named["GuardrailVersion", "guardrails-chats-version"]
     association = named["PodIdentityAssociation", "chat-pods"]
-    assert waits_for(graph, servers, association, guardrail, named["LogGroup", "chat-prompts"])
+    # What protects prompts is there before anybody can ask.
+    around = (named["BucketPolicy", "logs-policy"], named["BucketServerSideEncryptionConfiguration", "logs-encryption"])
+    assert waits_for(graph, servers, association, guardrail, *around)
     [weights] = servers.get("spec.template.spec.initContainers")
     assert {"name": "WEIGHTS_URI", "value": "s3://acme-ai-dev-models/llama/"} in weights["env"]
     told = {each["name"]: each["value"] for each in servers.get("spec.template.spec.containers")[1]["env"]}
-    assert told["PROMPT_LOG"] == "/acme-ai-dev-prompts/chat"
+    assert told["PROMPT_LOG"] == "s3://acme-ai-dev-logs/prompts/endpoints/chat/"
     run_ = named["CronJob", "churn-runs"].get("spec.jobTemplate.spec.template.spec.containers")[0]
     told = {each["name"]: each.get("value") for each in run_["env"]}
     assert told["INPUT_URI"] == "s3://acme-ai-dev-curated/"

@@ -1,6 +1,7 @@
 """Services of AWS for a task: least privilege by service and team, and what is watched."""
 
 from functools import cache
+from pathlib import Path
 from typing import Any, cast, get_args
 
 import pytest
@@ -9,7 +10,8 @@ from components.aws.serving.services import TASKS, Services, ServicesArgs
 from components.spec.serving import Pretrained, Service
 from policies.model import Graph
 from preview.record import run
-from tests.aws.building import by_sid, kind, one, waits_for
+from tests.aws.building import build as environment
+from tests.aws.building import by_sid, foundation_only, kind, one, waits_for
 from tests.aws.serving import AT, WARNING, network, scope, series, text
 
 SERVICES: dict[str, dict[str, Any]] = {
@@ -69,13 +71,49 @@ def test_the_work_of_a_team_has_its_policies_and_no_others():
 
 def test_more_calls_than_described_are_told_of_before_anybody_calls():
     alarms = {a.get("name"): a for a in kind(graph(), "MetricAlarm")}
-    assert set(alarms) == {f"acme-ai-dev-{s}-calls" for s in ("document", "text-to-speech", "translation", "vision")}
+    assert set(alarms) == {f"acme-ai-dev-{service.replace('_', '-')}-calls" for service in SERVICES}
     for alarm in alarms.values():
         assert (alarm.get("threshold"), alarm.get("evaluationPeriods")) == (1000, 1)
         assert {m["period"] for m in series(alarm).values()} == {24 * 3600}
         assert len(series(alarm)) <= 10, "an alarm looks at ten series at most"
         assert alarm.get("alarmActions") == [WARNING]
     assert waits_for(graph(), one(graph(), "Policy", "services-vision-risk"), alarms["acme-ai-dev-vision-calls"])
+
+
+# What asks for a result or a list, and Translate's finding out of a language, which comes with a call that counts.
+UNCOUNTED = ("Get", "Describe")
+
+
+@pytest.mark.parametrize("service", sorted(SERVICES))
+def test_whatever_costs_is_counted(service: str):
+    prefix = "translate:" if service == "translation" else ""
+    costing = {
+        action.partition(":")[2]
+        for action in TASKS[cast("Service", service)].actions
+        if action.startswith(prefix) and not action.partition(":")[2].startswith(UNCOUNTED)
+    }
+    [alarm] = [a for a in kind(graph(), "MetricAlarm") if a.name == f"services-alarm-{service.replace('_', '-')}-calls"]
+    dimensions = [m["dimensions"] for m in series(alarm).values()]
+    assert {d.get("Operation") or d["Resource"] for d in dimensions} == costing
+    assert all({"Service", "Type", "Class", "Resource"} == set(d) for d in dimensions if "Resource" in d)
+
+
+def test_a_service_is_built_on_its_own_cloud_and_reached_by_its_endpoint(project: Path):
+    described = {
+        "vision": {"teams": ["vision"], "calls_per_day": 5},
+        "speech": {"teams": ["vision"], "calls_per_day": 5, "on": "gcp"},
+    }
+    foundation_only(project, "dev")
+    google = {"project": "acme-ai-both", "number": "9" * 12, "region": "us-central1"}
+    google["billing_account"] = "01ABCD-23EF45-6789AB"
+    made = environment(project, {"cloud": {"gcp": google}, "serving": {"services": described}})
+    assert {p.name for p in kind(made, "Policy") if p.name.startswith("services-")} == {"services-vision-vision"}
+    apis = {api.get("service") for api in made.resources.values() if api.type.endswith("projects/service:Service")}
+    assert "speech.googleapis.com" in apis
+    assert "vision.googleapis.com" not in apis
+    names = {e.get("serviceName") for e in kind(made, "VpcEndpoint")}
+    assert "com.amazonaws.us-west-2.rekognition" in names
+    assert not {name for name in names if "transcribe" in name}
 
 
 def test_a_first_preview_knows_no_outputs():

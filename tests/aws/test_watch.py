@@ -116,10 +116,14 @@ def build(alarms: Sequence[Alarm], watched: Watched | None = None, *, preview: b
         args = AlarmsArgs(alarms=alarms, critical=[topics["critical"]], warning=[topics["warning"]])
         made = Alarms("alarms", args, scope=scope, parent=root)
         if watched:
-            page = DashboardArgs(
-                watched=watched, alarms=list(made.outputs.names.values()), links={"Guide": "https://example.com/guide"}
+            body = dashboard(
+                watched,
+                region="us-west-2",
+                title="Training in dev",
+                links={"Guide": "https://example.com/guide"},
+                alarms=list(made.outputs.names.values()),
             )
-            Dashboard("dashboard", page, scope=scope, parent=root)
+            Dashboard("dashboard", DashboardArgs(called="training", body=body), scope=scope, parent=root)
 
     return run(program, preview=preview)
 

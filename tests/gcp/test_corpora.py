@@ -16,23 +16,26 @@ import pulumi_gcp as gcp
 import pytest
 
 from components import contracts
+from components.core import cloud_sql
 from components.core import retrieval as facts
 from components.core.naming import Names
 from components.gcp.blocks.worker import code
 from components.gcp.retrieval.ask import Ask, AskArgs
 from components.gcp.retrieval.corpora import Corpora, CorporaArgs
+from components.gcp.retrieval.database import Database, DatabaseArgs
 from components.scope import Scope
 from components.spec.retrieval import Asking, Corpus
+from components.spec.retrieval import Database as DatabaseSpec
 from components.spec.serving import Tokens
 from policies.model import Graph
 from preview.difference import compare
 from preview.record import run
 from runtime.gcp import ingestion, retrieval
-from tests.gcp.building import before, kind, one
+from tests.gcp.building import before, build, kind, one
 
 SERVICES = (
     "apigateway", "artifactregistry", "cloudfunctions", "cloudresourcemanager", "cloudscheduler", "iam", "logging", "monitoring",
-    "pubsub", "run", "servicecontrol", "servicemanagement", "storage", "vectorsearch",
+    "pubsub", "run", "servicecontrol", "servicemanagement", "sqladmin", "storage", "vectorsearch",
 )  # fmt: skip
 PROJECT, NUMBER, REGION = "acme-ai-dev", "444444444444", "us-central1"
 POLICIES: dict[str, Any] = {"team": "risk", "readers": ["risk", "vision"], "guardrail": "strict"}
@@ -54,7 +57,13 @@ def key(domain: str) -> contracts.Key:
 
 
 def program(
-    *, tier: str = "dev", environment: str | None = None, auth: str = "jwt", throttle: int = 20, **corpora: Any
+    *,
+    tier: str = "dev",
+    environment: str | None = None,
+    auth: str = "jwt",
+    throttle: int = 20,
+    size: DatabaseSpec = DatabaseSpec(),  # noqa: B008 - it cannot be changed
+    **corpora: Any,
 ) -> Callable[[], None]:
     """A program with these corpora, by default two of two teams."""
     told = corpora or {"policies": POLICIES, "claims": CLAIMS}
@@ -81,6 +90,23 @@ def program(
             "apis": {f"{service}.googleapis.com": text(PROJECT) for service in SERVICES}, "number": NUMBER, "corpora": described,
             "network": net, "compute_key": key("compute"), "logs": text("acme-ai-dev-logs"), "warning": [text(WARNING)],
         }  # fmt: skip
+        held = [name for name, spec in described.items() if spec.store == "database"]
+        if held:
+            made_of = Database(
+                "corpora-database",
+                DatabaseArgs(
+                    apis=common["apis"],
+                    size=size,
+                    corpora=held,
+                    network=net,
+                    key=key("data"),
+                    critical=[text(CRITICAL)],
+                    warning=[text(WARNING)],
+                ),
+                scope=here,
+                parent=parent,
+            )
+            common["database"] = made_of.outputs.server
         raw = here.names.of("raw", "bucket")
         made = Corpora(
             "corpora",
@@ -185,15 +211,18 @@ def test_what_happens_to_documents_is_told():
     assert set(notification.get("eventTypes")) == ingestion.EVENTS
     assert (notification.get("objectNamePrefix"), notification.get("payloadFormat")) == ("documents/", "NONE")
     # Cloud Storage checks that it may publish, and what nobody listens to is gone.
-    assert {"corpora-documents-publisher", "corpora-ingestion", "corpora-ingestion-caller-push"} <= before(
-        graph(), notification
-    )
+    assert {
+        "corpora-documents-publisher-storage", "corpora-documents-subscription", "corpora-ingestion-caller-push",
+    } <= before(graph(), notification)  # fmt: skip
     publishers = {r.name: r.get("member") for r in kind(graph(), "pubsub/TopicIAMMember")}
-    assert publishers == {"corpora-documents-publisher": STORAGE, "corpora-documents-failed-publisher": PUBSUB}
+    assert publishers == {
+        "corpora-documents-publisher-storage": STORAGE,
+        "corpora-documents-failed-publisher-agent": PUBSUB,
+    }
 
 
 def test_a_message_is_tried_for_long_and_then_kept():
-    pushed = one(graph(), "pubsub/Subscription", "corpora-ingestion")
+    pushed = one(graph(), "pubsub/Subscription", "corpora-documents-subscription")
     assert pushed.get("ackDeadlineSeconds") == 600
     assert pushed.get("retryPolicy") == {"minimumBackoff": "30s", "maximumBackoff": "600s"}
     assert pushed.get("deadLetterPolicy.maxDeliveryAttempts") == 20
@@ -206,7 +235,7 @@ def test_a_message_is_tried_for_long_and_then_kept():
     # Pub/Sub moves a message as a subscriber of this, and a publisher of the other.
     [mover] = kind(graph(), "pubsub/SubscriptionIAMMember")
     assert (mover.get("role"), mover.get("member")) == ("roles/pubsub.subscriber", PUBSUB)
-    assert "corpora-documents-failed-publisher" in before(graph(), pushed)
+    assert {"corpora-documents-failed-publisher-agent", "corpora-documents-failed-kept"} <= before(graph(), pushed)
     for subscription in kind(graph(), "pubsub/Subscription"):
         assert subscription.get("expirationPolicy.ttl") == ""
     for topic in kind(graph(), "pubsub/Topic"):
@@ -219,7 +248,7 @@ def test_each_corpus_is_compared_when_it_says_so():
     assert (claims.get("schedule"), claims.get("timeZone")) == ("30 3 * * 1-5", "Etc/UTC")
     message = {"message": {"attributes": claims.get("pubsubTarget.attributes")}}
     assert ingestion.read(message, "acme-ai-dev-raw", ["claims"]) == ("claims", "")
-    assert "corpora-ingestion" in before(graph(), claims)
+    assert "corpora-documents-subscription" in before(graph(), claims)
 
 
 # ---- Stores
@@ -271,8 +300,8 @@ def test_the_functions_find_the_stores_as_they_read_them():
 @pytest.mark.parametrize(
     ("module", "entry", "others", "requirements"),
     [
-        ("ingestion", "ingest", ["ingestion_text", "retrieval_rest"], "ingestion_requirements.txt"),
-        ("retrieval", "query", ["retrieval_rest"], "requirements.txt"),
+        ("ingestion", "ingest", ["ingestion_text", "retrieval_rest", "retrieval_stores"], "ingestion_requirements.txt"),
+        ("retrieval", "query", ["retrieval_rest", "retrieval_stores"], "retrieval_requirements.txt"),
     ],
 )
 def test_a_function_has_all_of_its_code(tmp_path: Path, module: str, entry: str, others: list[str], requirements: str):
@@ -375,6 +404,167 @@ def test_questions_have_a_ceiling():
     assert more.get("serviceConfig.maxInstanceCount") == 50
 
 
+# ---- In a database
+
+CONTRACTS: dict[str, Any] = {**CLAIMS, "store": "database"}
+
+
+@cache
+def tables(tier: str = "dev", auth: str = "jwt", **size: Any) -> Graph:
+    """One corpus in a collection, one in a database."""
+    return run(program(tier=tier, auth=auth, size=DatabaseSpec(**size), policies=POLICIES, contracts=CONTRACTS))
+
+
+def instance(made: Graph) -> Any:
+    return one(made, "sql/DatabaseInstance", "corpora-database-instance")
+
+
+def test_each_function_signs_in_as_itself_and_nobody_has_a_password():
+    made = tables()
+    users = {r.name: r for r in kind(made, "sql/User")}
+    assert {name: user.get("databaseRoles") for name, user in users.items()} == {
+        "corpora-user": ["cloudsqlsuperuser"],
+        "ask-user": None,
+    }
+    for user in users.values():
+        assert (user.get("type"), user.get("password")) == ("CLOUD_IAM_SERVICE_ACCOUNT", None)
+    assert instance(made).get("rootPassword") is None
+    accounts = {r.get("accountId") for r in kind(made, "serviceaccount/Account")}
+    fills, asks = (json.loads(environment(label, made)["DATABASE"]) for label in ("corpora-ingestion", "ask-retrieval"))
+    for name in (fills["user"], asks["user"], fills["reader"]):
+        assert name.removesuffix(f"@{PROJECT}.iam") in accounts
+    assert fills["user"] != asks["user"] == fills["reader"]
+    # Whoever asks is not told whom it could let in.
+    assert "reader" not in asks
+    for told in (fills, asks):
+        assert told["host"] == f"${{{instance(made).urn}#privateIpAddress}}"
+
+
+def test_they_sign_in_to_this_instance_alone_and_ask_for_embeddings_where_there_are_tables():
+    made = tables()
+    grants = {
+        r.name: r.get("condition.expression")
+        for r in kind(made, "projects/IAMMember")
+        if r.get("role") == "roles/cloudsql.instanceUser"
+    }
+    path = f"projects/{PROJECT}/instances/{instance(made).get('name')}"
+    condition = f"resource.name == '{path}' && resource.type == 'sqladmin.googleapis.com/Instance'"
+    assert grants == {"ingestion-database": condition, "retrieval-database": condition}
+    alone = run(program(contracts=CONTRACTS))
+    for graph_, roles in (
+        (made, {"corpora-ingestion-role": 4, "ask-role": 2}),
+        (alone, {"corpora-ingestion-role": 1, "ask-role": 1}),
+    ):
+        for role, rights in roles.items():
+            found = one(graph_, "projects/IAMCustomRole", role).get("permissions")
+            assert len(found) == rights
+            assert "aiplatform.endpoints.predict" in found
+    assert not kind(alone, "vectorsearch/Collection")
+
+
+def test_the_functions_find_the_tables_as_they_read_them():
+    made = tables()
+    [database] = kind(made, "sql/Database")
+    model = f"projects/{PROJECT}/locations/{REGION}/publishers/google/models/text-embedding-005"
+    expected = {"database": "acme-ai-dev-contracts", "model": model, "dimensions": 768}
+    assert database.get("name") == expected["database"]
+    for label in ("corpora-ingestion", "ask-retrieval"):
+        told = corpora_of(label, made)
+        assert expected.items() <= told["contracts"].items()
+        assert set(told["policies"]) & {"collection", "database"} == {"collection"}
+        function = one(made, "cloudfunctionsv2/Function", f"{label}-function")
+        assert {"corpora-database-instance", "corpora-database-contracts"} <= before(made, function)
+    # Nobody asks what nobody signed in to fill.
+    asking = one(made, "cloudfunctionsv2/Function", "ask-retrieval-function")
+    assert "corpora-user" in before(made, asking)
+
+
+@pytest.mark.parametrize("preview", [False, True])
+def test_the_database_is_private_and_encrypted(preview: bool):
+    made = run(program(contracts=CONTRACTS), preview=True) if preview else tables()
+    assert instance(made).get("settings.ipConfiguration") == {
+        "ipv4Enabled": False, "privateNetwork": "vpc", "sslMode": "ENCRYPTED_ONLY",
+    }  # fmt: skip
+    assert instance(made).get("encryptionKeyName").endswith("keys/data")
+
+
+def test_no_question_or_passage_is_logged_by_the_database():
+    flags = {each["name"]: each["value"] for each in instance(tables()).get("settings.databaseFlags")}
+    assert flags == {
+        "cloudsql.iam_authentication": "on", "log_connections": "on", "log_disconnections": "on", "log_statement": "ddl",
+        "log_min_duration_statement": "-1", "max_connections": "200",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("size", cloud_sql.CORPORA)
+def test_there_is_a_connection_for_every_question(size: str):
+    most = max(
+        n
+        for n in range(1, 1001)
+        if facts.gcp_connections(n) + cloud_sql.RESERVED <= cloud_sql.CORPORA[size].connections
+    )
+    made = run(program(throttle=most, size=DatabaseSpec(size=size), contracts=CONTRACTS))  # pyright: ignore[reportArgumentType]
+    taken = 0
+    for label in ("corpora-ingestion", "ask-retrieval"):
+        service = one(made, "cloudfunctionsv2/Function", f"{label}-function").get("serviceConfig")
+        taken += service["maxInstanceCount"] * service["maxInstanceRequestConcurrency"]
+    flags = {each["name"]: each["value"] for each in instance(made).get("settings.databaseFlags")}
+    assert taken == facts.gcp_connections(most) < int(flags["max_connections"])
+    assert most >= 80
+
+
+@pytest.mark.parametrize(("tier", "keeps", "kept"), [("dev", False, 7), ("prod", True, 35)])
+def test_the_database_is_protected_as_the_tier_has_it(tier: str, keeps: bool, kept: int):
+    found = instance(tables(tier))
+    assert (found.protect, found.get("deletionProtection"), found.get("settings.retainBackupsOnDelete")) == (keeps,) * 3
+    assert found.get("settings.backupConfiguration.backupRetentionSettings.retainedBackups") == kept
+    assert found.get("settings.availabilityType") == ("REGIONAL" if keeps else "ZONAL")
+    assert found.ignore_changes == ("settings.diskSize",)
+    assert found.get("settings.diskAutoresizeLimit") == 80
+
+
+def test_the_database_is_watched():
+    made = tables()
+    found = {r.get("displayName").removeprefix("dev: "): r for r in kind(made, "monitoring/AlertPolicy")}
+    name = instance(made).get("name")
+    for alarm, more in (("disk", f"> {80 * 1024**3 * 80 // 100}"), ("connections", "> 160"), ("busy", "> 0.9")):
+        policy = found[f"corpora-database-{alarm}"]
+        query = policy.get("conditions")[0]["conditionPrometheusQueryLanguage"]["query"]
+        assert f'database_id="{PROJECT}:{name}"' in query
+        assert query.endswith(more)
+        assert policy.get("notificationChannels") == [CRITICAL if alarm == "disk" else WARNING]
+
+
+def test_another_embedding_of_a_table_changes_what_functions_know_and_nothing_else():
+    other = {**CONTRACTS, "embedding": {"gcp": "gemini-embedding-001"}}
+    found = compare(tables(), run(program(policies=POLICIES, contracts=other)))
+    assert not found.created
+    assert not found.removed
+    assert {changed.resource.name for changed in found.changed} == {
+        "corpora-ingestion-function", "ask-retrieval-function",
+    }  # fmt: skip
+
+
+def test_with_a_database_functions_call_through_the_network_whatever_may_leave_it(project: Path):
+    """Its address is in the network alone. Beside a database of experiments, its key is granted once."""
+    network = "serviceConfig.directVpcNetworkInterfaces"
+    corpora = {"contracts": {**CONTRACTS, "team": "risk", "readers": ["risk"]}, "policies": None}
+    changes = {"retrieval": {"corpora": corpora}, "training": {"tracking": {"server": "kubernetes"}}}
+    made = build(project, changes, stack="dev-gcp")
+    for label in ("corpora-ingestion", "ask-retrieval"):
+        assert one(made, "cloudfunctionsv2/Function", f"{label}-function").get(network)
+    assert len(kind(made, "sql/DatabaseInstance")) == 2
+    grants = [g for g in kind(made, "kms/CryptoKeyIAMMember") if "gcp-sa-cloud-sql" in g.get("member")]
+    assert [g.name for g in grants] == ["keys-data-sqladmin"]
+    for database in kind(made, "sql/DatabaseInstance"):
+        assert {"keys-data-sqladmin", "keys-agent-sqladmin", "network-producers-connection"} <= before(made, database)
+
+
+def test_a_first_preview_with_a_database_knows_as_much():
+    made = run(program(policies=POLICIES, contracts=CONTRACTS), preview=True)
+    assert set(made.resources) == set(tables().resources)
+
+
 # ---- What is watched
 
 
@@ -433,13 +623,15 @@ LIMITS = {
     "vectorsearch/Collection": ("collectionId", 63), "cloudfunctionsv2/Function": ("name", 43), "apigateway/Api": ("apiId", 49),
     "apigateway/ApiConfig": ("apiConfigId", 49), "apigateway/Gateway": ("gatewayId", 49), "storage/Bucket": ("name", 63),
     "serviceaccount/Account": ("accountId", 30), "artifactregistry/Repository": ("repositoryId", 63),
-    "projects/IAMCustomRole": ("roleId", 64),
+    "projects/IAMCustomRole": ("roleId", 64), "sql/Database": ("name", 63), "sql/DatabaseInstance": ("name", 68),
 }  # fmt: skip
 
 
 def test_names_keep_their_limits():
     long = "a" + "b" * 62
-    corpora: Any = {long: POLICIES, f"{long[:-1]}c": CLAIMS}
+    corpora: Any = {
+        long: POLICIES, f"{long[:-1]}c": CLAIMS, f"{long[:-1]}d": CONTRACTS, f"{long[:-1]}e": CONTRACTS,
+    }  # fmt: skip
     made = run(program(environment="staging-of-somebody", **corpora))
     for name, (path, limit) in LIMITS.items():
         found = [r.get(path) for r in kind(made, name)]

@@ -10,6 +10,7 @@ import pytest
 
 from components import contracts
 from components.core.naming import LIMITS, Names
+from components.gcp.blocks import cloud_sql
 from components.gcp.training import database
 from components.gcp.training.database import Database, DatabaseArgs
 from components.scope import Scope
@@ -18,7 +19,6 @@ from preview.record import run
 from tests.gcp.building import before, kind, one
 
 KEY = "projects/acme-ai-dev/locations/us-central1/keyRings/keys/cryptoKeys/data"
-AGENT = "serviceAccount:service-111111111111@gcp-sa-cloud-sql.iam.gserviceaccount.com"
 APIS = ("cloudresourcemanager", "iam", "sqladmin")
 
 
@@ -44,7 +44,7 @@ def build(
             provider=provider, resource=control, node_identity=text("node"), security_group=None,
         )  # fmt: skip
         given: dict[str, Any] = {
-            "apis": {f"{api}.googleapis.com": text("acme-ai-dev") for api in APIS}, "number": "111111111111",
+            "apis": {f"{api}.googleapis.com": text("acme-ai-dev") for api in APIS},
             "size": "small", "disk_gib": 20, "max_disk_gib": 200,
             "network": contracts.Network(
                 id=text("projects/acme-ai-dev/global/networks/vpc"), workload_subnets=[], data_subnets=[],
@@ -78,12 +78,8 @@ def test_it_has_a_private_address_and_speaks_tls_only(preview: bool):
     }
 
 
-def test_it_is_encrypted_with_a_key_that_its_agent_may_use_by_then():
-    graph = build()
-    assert instance(graph).get("encryptionKeyName") == KEY
-    grant = one(graph, "kms/CryptoKeyIAMMember", "tracking-database-key")
-    assert (grant.get("cryptoKeyId"), grant.get("member")) == (KEY, AGENT)
-    assert {"tracking-database-key", "tracking-database-agent"} <= before(graph, instance(graph))
+def test_it_is_encrypted_with_our_key():
+    assert instance(build()).get("encryptionKeyName") == KEY
 
 
 def test_the_server_signs_in_as_itself_and_nobody_has_a_password():
@@ -157,4 +153,4 @@ def test_a_later_life_takes_another_name_and_names_fit():
 
 def test_all_that_vouch_for_it_are_handed_on():
     found = [SimpleNamespace(cert="first\n"), SimpleNamespace(cert="second")]
-    assert database._certificates(found) == "first\nsecond\n"  # pyright: ignore[reportPrivateUsage]
+    assert cloud_sql.certificates(found) == "first\nsecond\n"

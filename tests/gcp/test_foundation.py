@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from policies.model import Graph
 from tests.conftest import GCP
-from tests.gcp.building import before, build, kind, one, said
+from tests.gcp.building import before, build, foundation_only, kind, one, said
 
 Graphs = Callable[..., Graph]
 DAY = 86_400
@@ -56,6 +57,39 @@ def test_what_takes_an_organisation_is_made_where_there_is_one(project: Path, gr
     assert policies["gcp.resourceLocations"].get("spec.rules.0.values.allowedValues") == ["in:us-locations"]
     assert all(p.get("parent") == "projects/acme-ai-dev" for p in policies.values())
     assert all("isolation-orgpolicy" in before(graph, p) for p in policies.values())
+
+
+def models(graph: Graph) -> Any:
+    (policy,) = [p for p in kind(graph, "orgpolicy/Policy") if "allowedModels" in p.name]
+    return policy.get("spec.rules.0")
+
+
+def test_only_models_that_the_description_names_are_called(project: Path):
+    """A role cannot name one: whoever may call a model of a publisher may call all that the project lets in."""
+    assert models(build(project, cloud={"organization": "123456789012"})) == {"denyAll": "TRUE"}
+    chat = {
+        "kind": "llm", "team": "vision", "tokens_per_minute": 1000, "objective": {"requests_per_month": 1},
+        "model": {"gcp": "publishers/anthropic/models/claude-sonnet-4-5@20250929"},
+    }  # fmt: skip
+    elsewhere = {**chat, "model": {"gcp": "publishers/google/models/gemini-2.5-flash"}}
+    foundation_only(project, "dev-gcp")
+    described = {
+        "serving": {"endpoints": {"chat": chat, "talk": elsewhere}},
+        "retrieval": {
+            "corpora": {"manuals": {"team": "vision", "readers": ["vision"]}},
+            "api": {"throttle_rps": 5, "auth": "iam"},
+        },
+    }
+    graph = build(project, described)
+    assert models(graph) == {
+        "values": {
+            "allowedValues": [
+                "publishers/anthropic/models/claude-sonnet-4-5:predict",
+                "publishers/google/models/gemini-2.5-flash:predict",
+                "publishers/google/models/text-embedding-005:predict",
+            ]
+        }
+    }
 
 
 def test_a_region_without_a_pair_is_the_only_place_of_its_resources(project: Path):
@@ -108,6 +142,19 @@ def test_whoever_uses_a_key_waits_until_its_agent_may(graphs: Graphs, stack: str
             assert keys, user.name
             for key in keys:
                 assert f"{key}-{agent}" in before(graph, user), user.name
+
+
+def test_a_database_waits_until_its_agent_may_use_its_key(graphs: Graphs):
+    graph = graphs("staging-gcp")
+    [database] = kind(graph, "sql/DatabaseInstance")
+    assert {"keys-data-sqladmin", "keys-agent-sqladmin"} <= before(graph, database)
+
+
+@pytest.mark.parametrize("stack", GCP)
+def test_nobody_grants_the_use_of_a_key_twice(graphs: Graphs, stack: str):
+    """Else the end of one of them is the end of both."""
+    grants = [(g.get("cryptoKeyId"), g.get("member")) for g in kind(graphs(stack), "kms/CryptoKeyIAMMember")]
+    assert len(set(grants)) == len(grants)
 
 
 def test_an_agent_that_we_make_has_its_role_before_its_first_key(graphs: Graphs):
@@ -180,7 +227,7 @@ def test_nobody_at_all_makes_a_credential_that_lasts(graphs: Graphs, stack: str)
 
 
 def test_keys_and_evidence_are_bound_where_data_is_kept(graphs: Graphs):
-    assert len(rules(graphs("dev-gcp"))) == 1
+    assert set(rules(graphs("dev-gcp"))) == {"No credential that lasts.", "Who deploys reads no data."}
     for stack in ("staging-gcp", "prod-gcp"):
         found = rules(graphs(stack))
         keys = found["Keys stay, and with them what they encrypt."]
@@ -191,6 +238,16 @@ def test_keys_and_evidence_are_bound_where_data_is_kept(graphs: Graphs):
         (deployer,) = evidence["exceptionPrincipals"]
         assert deployer.startswith("principal://iam.googleapis.com/projects/-/serviceAccounts/$")
         assert "deploy-account" in deployer
+
+
+@pytest.mark.parametrize("stack", GCP)
+def test_who_deploys_reads_no_prompt_and_no_captured_request(graphs: Graphs, stack: str):
+    """The role that makes data sets would read what is in them."""
+    rule = rules(graphs(stack))["Who deploys reads no data."]
+    assert rule["deniedPermissions"] == ["bigquery.googleapis.com/tables.getData"]
+    (deployer,) = rule["deniedPrincipals"]
+    assert "deploy-account" in deployer
+    assert "exceptionPrincipals" not in rule
 
 
 def test_an_environment_without_a_pipeline_excepts_whom_it_deploys_as(project: Path):

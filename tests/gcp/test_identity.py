@@ -214,6 +214,8 @@ NEEDS: dict[str, str | None] = {
     "artifactregistry/RepositoryIamMember": "artifactregistry.admin",
     "bigquery/Dataset": "bigquery.dataOwner",
     "bigquery/DatasetIamMember": "bigquery.dataOwner",
+    "bigquery/Table": "bigquery.dataOwner",
+    "bigquery/IamMember": "bigquery.dataOwner",
     "billing/Budget": None,
     "binaryauthorization/Attestor": "binaryauthorization.attestorsAdmin",
     "binaryauthorization/AttestorIamMember": "binaryauthorization.attestorsAdmin",
@@ -401,10 +403,13 @@ def test_roles_that_may_be_granted_are_those_that_there_are(graphs: Graphs):
 def test_every_workload_has_an_identity_of_its_own_with_a_name_that_fits(graphs: Graphs, stack: str):
     accounts = {a.name: a for a in kind(graphs(stack), "serviceaccount/Account")}
     further = {
-        "staging-gcp": {"call-search", "release-search", "release-thumbnails", "serve-search", "serve-thumbnails"},
+        "staging-gcp": {
+            "call-search", "rank-pods", "release-search", "release-thumbnails", "serve-search", "serve-thumbnails",
+        },
     }  # fmt: skip
     assert {name.removesuffix("-account") for name in accounts} == {
-        "preview", "deploy", "rotation", "rotation-push", "rotation-build", "cluster-nodes", "trainer-vision", "trainer-risk",
+        "preview", "deploy", "secret-rotation", "rotation-push", "secret-rotation-build",
+        "cluster-nodes", "trainer-vision", "trainer-risk",
         "notebook-ana", "notebook-ben", "pipeline-fraud", "pipeline-fraud-drive", "pipeline-start",
         # Each endpoint as itself; what calls, fetches, releases and starts for it as somebody else.
         "serve-documents", "serve-fraud-night", "serve-fraud-score", "serve-price-check", "fetch-fraud-night",
@@ -420,19 +425,19 @@ def test_what_runs_waits_until_its_identity_may_do_its_work(graphs: Graphs):
     graph = graphs("dev-gcp")
     function = next(r for r in kind(graph, "cloudfunctionsv2/Function") if "rotation" in r.get("name"))
     for grant in ("logs", "source", "copies", "images"):
-        assert f"rotation-build-{grant}" in before(graph, function)
+        assert f"secret-rotation-build-{grant}" in before(graph, function)
 
 
 def test_the_builder_reads_only_sources_of_functions(graphs: Graphs):
     graph = graphs("dev-gcp")
-    found = {r.get("role"): r.get("condition.expression") for r in of(graph, "rotation-build")}
+    found = {r.get("role"): r.get("condition.expression") for r in of(graph, "secret-rotation-build")}
     assert found == {
         "roles/logging.logWriter": None,
         "roles/storage.objectViewer": (
             "resource.name.startsWith('projects/_/buckets/gcf-v2-sources-444444444444-us-central1')"
         ),
     }
-    bucket = one(graph, "storage/BucketIAMMember", "rotation-build-source")
-    assert bucket.get("bucket") == "acme-ai-dev-gcp-function-source"
-    repository = one(graph, "artifactregistry/RepositoryIamMember", "rotation-build-images")
+    bucket = one(graph, "storage/BucketIAMMember", "secret-rotation-build-source")
+    assert bucket.get("bucket") == "acme-ai-dev-gcp-secret-rotation-source"
+    repository = one(graph, "artifactregistry/RepositoryIamMember", "secret-rotation-build-images")
     assert repository.get("role") == "roles/artifactregistry.writer"

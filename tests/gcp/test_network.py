@@ -117,7 +117,7 @@ def test_the_firewall_is_whole_before_the_network_has_it_and_before_anybody_uses
     (association,) = kind(graph, "compute/NetworkFirewallPolicyAssociation")
     names = {r.name for r in kind(graph, "compute/NetworkFirewallPolicyRule")}
     assert names <= before(graph, association)
-    function = one(graph, "cloudfunctionsv2/Function", "secrets-rotation")
+    function = one(graph, "cloudfunctionsv2/Function", "secrets-rotation-function")
     assert association.name in before(graph, function)
     assert "network-route-apis" in before(graph, function)
 

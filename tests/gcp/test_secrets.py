@@ -1,6 +1,7 @@
 """Secrets and their rotation: what waits for what, and who never sees a value."""
 
 import json
+import shutil
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ Graphs = Callable[..., Graph]
 
 def rotation(graph: Graph) -> Resource:
     """The function that makes new values."""
-    return one(graph, "cloudfunctionsv2/Function", "secrets-rotation")
+    return one(graph, "cloudfunctionsv2/Function", "secrets-rotation-function")
 
 
 @pytest.mark.parametrize("stack", GCP)
@@ -46,11 +47,11 @@ def test_somebody_listens_before_a_generated_secret_says_that_it_was_made(graphs
     graph = graphs(stack)
     secret = one(graph, "secretmanager/Secret", "secrets-request-signing")
     needed = {
-        "secrets-rotation", "secrets-secret-events-publisher", "secrets-rotation-invoker",
-        "keys-agent-secretmanager", "secrets-secret-rotation-failed-publisher",
+        "secrets-rotation-function", "secrets-events-publisher-secrets", "secrets-rotation-caller-push",
+        "keys-agent-secretmanager", "secrets-events-failed-publisher-agent", "secrets-events-subscription",
     }  # fmt: skip
     assert needed <= before(graph, secret)
-    assert secret.get("topics.0.name").endswith("secrets-secret-events#id}")
+    assert secret.get("topics.0.name").endswith("secrets-events-topic#id}")
 
 
 def test_the_date_of_the_next_rotation_is_to_come_and_never_a_change(graphs: Graphs):
@@ -70,7 +71,7 @@ def test_the_function_adds_versions_of_its_secrets_and_reads_none(graphs: Graphs
     assert json.loads(function.get("serviceConfig.environmentVariables")["LENGTHS"]) == {
         "acme-ai-prod-gcp-request-signing": 48
     }
-    rotator = one(graph, "serviceaccount/Account", "rotation-account").urn
+    rotator = one(graph, "serviceaccount/Account", "secret-rotation-account").urn
     given = {(r.name, r.get("role")) for r in graph.resources.values() if r.get("role") and rotator in said(r)}
     assert given == {("secrets-request-signing-rotation", "roles/secretmanager.secretVersionManager")}
 
@@ -83,7 +84,7 @@ def test_the_function_is_reached_by_its_own_caller_only(graphs: Graphs):
     assert invoker.get("role") == "roles/run.invoker"
     assert "rotation-push-account" in invoker.get("member")
     assert invoker.get("name") == function.get("name")
-    push = one(graph, "pubsub/Subscription", "secrets-rotation").get("pushConfig")
+    push = one(graph, "pubsub/Subscription", "secrets-events-subscription").get("pushConfig")
     assert push["pushEndpoint"] == push["oidcToken"]["audience"]
     assert push["pushEndpoint"] == f"https://{function.get('name')}-666666666666.us-central1.run.app"
     assert "rotation-push-account" in push["oidcToken"]["serviceAccountEmail"]
@@ -97,7 +98,7 @@ def test_the_functions_host_is_one_label_however_long_the_names_are(project: Pat
         stack="development-of-all",
         cloud={"number": "1234567890123456789"},
     )
-    push = one(graph, "pubsub/Subscription", "secrets-rotation").get("pushConfig.pushEndpoint")
+    push = one(graph, "pubsub/Subscription", "secrets-events-subscription").get("pushConfig.pushEndpoint")
     label = push.removeprefix("https://").partition(".")[0]
     assert len(label) <= 63
     assert label.startswith(rotation(graph).get("name"))
@@ -119,31 +120,32 @@ def test_the_function_goes_out_by_the_network_where_ways_out_are_closed(graphs: 
 
 def test_what_cannot_be_handled_is_kept_and_somebody_is_told(graphs: Graphs):
     graph = graphs("prod-gcp")
-    subscription = one(graph, "pubsub/Subscription", "secrets-rotation")
+    subscription = one(graph, "pubsub/Subscription", "secrets-events-subscription")
     assert subscription.get("deadLetterPolicy.maxDeliveryAttempts") == 20
-    assert "secret-rotation-failed" in subscription.get("deadLetterPolicy.deadLetterTopic")
+    assert "secrets-events-failed-topic" in subscription.get("deadLetterPolicy.deadLetterTopic")
     agent = "serviceAccount:service-666666666666@gcp-sa-pubsub.iam.gserviceaccount.com"
-    mover = one(graph, "pubsub/SubscriptionIAMMember", "secrets-rotation-dead-letters")
-    publisher = one(graph, "pubsub/TopicIAMMember", "secrets-secret-rotation-failed-publisher")
+    mover = one(graph, "pubsub/SubscriptionIAMMember", "secrets-events-failed-taker")
+    publisher = one(graph, "pubsub/TopicIAMMember", "secrets-events-failed-publisher-agent")
     assert mover.get("member") == publisher.get("member") == agent
     assert mover.get("subscription") == subscription.get("name")
-    kept = one(graph, "pubsub/Subscription", "secrets-rotation-failed")
+    kept = one(graph, "pubsub/Subscription", "secrets-events-failed-kept")
     assert all(s.get("expirationPolicy") == {"ttl": ""} for s in (subscription, kept))
-    alert = one(graph, "monitoring/AlertPolicy", "secrets-rotation-failed-alert")
-    assert f'subscription_id = "{kept.get("name")}"' in alert.get("conditions.0.conditionThreshold.filter")
-    assert alert.get("conditions.0.conditionThreshold.thresholdValue") == 0
+    alert = next(a for a in kind(graph, "monitoring/AlertPolicy") if a.name.startswith("secrets-rotation-alert"))
+    asked = alert.get("conditions.0.conditionPrometheusQueryLanguage.query")
+    assert f'subscription_id="{kept.get("name")}"' in asked
+    assert asked.endswith("> 0")
     assert "notifications-warning" in alert.get("notificationChannels.0")
 
 
 def test_the_function_is_made_of_our_code_and_anew_when_that_changes(graphs: Graphs):
     graph = graphs("dev-gcp")
-    source = one(graph, "storage/BucketObject", "secrets-source-rotation")
-    assert set(source.get("source")) == {"main.py", "requirements.txt"}
+    source = one(graph, "storage/BucketObject", "secrets-rotation-code")
+    assert set(source.get("source")) == {"main.py", "requirements.txt", "runtime/gcp/secret_rotation.py"}
     function = rotation(graph)
     assert function.get("buildConfig.source.storageSource.object") == source.get("name")
     assert "def rotate(" in (ROOT / "runtime/gcp/secret_rotation.py").read_text()
     assert function.get("buildConfig.entryPoint") == "rotate"
-    repository = one(graph, "artifactregistry/Repository", "secrets-images")
+    repository = one(graph, "artifactregistry/Repository", "secrets-rotation-images")
     # Cloud Run functions demands one key for both.
     assert repository.get("kmsKeyName") == function.get("kmsKeyName")
 
@@ -151,13 +153,13 @@ def test_the_function_is_made_of_our_code_and_anew_when_that_changes(graphs: Gra
 def test_code_that_changes_is_another_object(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, project: Path, graphs: Graphs
 ):
-    from components.gcp.foundation import secrets
+    from components.gcp.blocks import worker
 
-    for file in ("secret_rotation.py", "requirements.txt"):
-        (tmp_path / file).write_text("changed")
-    monkeypatch.setattr(secrets, "_RUNTIME", tmp_path)
-    changed = one(build(project), "storage/BucketObject", "secrets-source-rotation")
-    assert changed.get("name") != one(graphs("dev-gcp"), "storage/BucketObject", "secrets-source-rotation").get("name")
+    shutil.copytree(ROOT / "runtime", tmp_path / "runtime", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "runtime" / "gcp" / "secret_rotation.py").write_text("changed")
+    monkeypatch.setattr(worker, "_ROOT", tmp_path)
+    changed = one(build(project), "storage/BucketObject", "secrets-rotation-code")
+    assert changed.get("name") != one(graphs("dev-gcp"), "storage/BucketObject", "secrets-rotation-code").get("name")
 
 
 def test_without_generated_secrets_there_is_nothing_that_rotates(project: Path):

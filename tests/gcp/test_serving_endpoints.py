@@ -336,7 +336,7 @@ def test_callers_may_call_and_nobody_else():
         ("shelf-run-caller-shop", "roles/run.invoker", shop),
         ("fraud-caller-shop", "acme_ai_dev_release_call", shop),
     }
-    sender = one(found, "pubsub/TopicIAMMember", "ocr-caller-shop")
+    sender = one(found, "pubsub/TopicIAMMember", "ocr-requests-publisher-shop")
     assert (sender.get("role"), sender.get("member")) == ("roles/pubsub.publisher", shop)
     for grant in found.resources.values():
         assert "allUsers" not in json.dumps(grant.inputs, default=str), grant.name
@@ -469,7 +469,7 @@ def test_what_is_captured_is_encrypted_and_goes():
 
 def test_a_message_is_handled_or_kept():
     found = graph()
-    subscription = one(found, "pubsub/Subscription", "ocr-subscription")
+    subscription = one(found, "pubsub/Subscription", "ocr-requests-subscription")
     push = subscription.get("pushConfig")
     url = f"https://acme-ai-dev-ocr-{NUMBER}.{REGION}.run.app"
     assert (push["pushEndpoint"], push["oidcToken"]["audience"]) == (f"{url}/push", url)
@@ -477,18 +477,20 @@ def test_a_message_is_handled_or_kept():
     assert template(found, "ocr")["timeout"] == f"{subscription.get('ackDeadlineSeconds')}s"
     assert not subscription.get("enableMessageOrdering")
     assert subscription.get("expirationPolicy") == {"ttl": ""}
-    dead = one(found, "pubsub/Topic", "ocr-dead")
+    dead = one(found, "pubsub/Topic", "ocr-requests-failed-topic")
     assert subscription.get("deadLetterPolicy.deadLetterTopic") == f"${{{dead.urn}#id}}"
     # Before it moves a message there, Pub/Sub has to be let, and somebody has to keep it.
-    assert {"ocr-dead-publisher", "ocr-dead-kept", "ocr-run-caller-push"} <= before(found, subscription)
-    takes = one(found, "pubsub/SubscriptionIAMMember", "ocr-dead-subscriber")
+    assert {"ocr-requests-failed-publisher-agent", "ocr-requests-failed-kept", "ocr-run-caller-push"} <= before(
+        found, subscription
+    )
+    takes = one(found, "pubsub/SubscriptionIAMMember", "ocr-requests-failed-taker")
     assert takes.get("role") == "roles/pubsub.subscriber"
     for topic in kind(found, "pubsub/Topic"):
         assert topic.get("kmsKeyName").endswith("/logs")
     queries = {a.name: query(a) for a in policies(found, "ocr")}
     assert "oldest_unacked_message_age" in queries["ocr-release-waiting"]
     assert queries["ocr-release-waiting"].endswith("> 900")
-    assert 'subscription_id="acme-ai-dev-ocr-dead"' in queries["ocr-release-dead-letters"]
+    assert 'subscription_id="acme-ai-dev-async-ocr-failed"' in queries["ocr-release-dead-letters"]
 
 
 # Runs

@@ -1,5 +1,6 @@
 """Pods of endpoints in the cluster: each may read its own model and write its own results, before it is made."""
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tests.gcp.alone import APIS, scope, text
 from tests.gcp.building import before, build, kind, one
 
 LISTED = "api.getAttribute('storage.googleapis.com/objectListPrefix', '')"
+ADDS = "projects/acme-dev/roles/acme_ai_dev_prompts_adds"
 VIEWER, USER = "roles/storage.objectViewer", "roles/storage.objectUser"
 
 
@@ -26,9 +28,15 @@ def place(zone: str, path: str) -> Place:
     return Place(zone=zone, bucket=handle, path=path)
 
 
-@cache
-def made(preview: bool = False) -> Graph:
-    """Pods that read an archive, that run over records, and that answer past a guardrail."""
+def prompts() -> contracts.Prompts:
+    table = (text("acme_prompts"), text("endpoints"))
+    return contracts.Prompts(
+        id=text("it"), place=text("projects/acme-dev/datasets/acme_prompts"), table=table, writes=text(ADDS)
+    )
+
+
+def build_alone(each: Callable[[], dict[str, dict[str, Any]]], preview: bool = False) -> Graph:
+    """The pods of these endpoints."""
 
     def program() -> None:
         parent = pulumi.ComponentResource("ai-platform:gcp:Environment", "environment")
@@ -36,25 +44,34 @@ def made(preview: bool = False) -> Graph:
         opts = pulumi.ResourceOptions(parent=parent, provider=here.provider)
         control = gcp.container.Cluster("cluster", name="acme", location="us-central1", opts=opts)
         common: dict[str, Any] = {
-            "apis": {f"{api}.googleapis.com": text("acme-dev") for api in APIS},
+            "apis": {f"{api}.googleapis.com": text("acme-dev") for api in (*APIS, "bigquery")},
             "cluster": contracts.Cluster(
                 name=control.name, physical_name="acme", endpoint=control.endpoint, location="us-central1",
                 provider=here.provider, resource=control, node_identity=text("node"), security_group=None,
             ),
         }  # fmt: skip
-        archive, folder = place("models", "fraud/model.tar.gz"), place("models", "llama/")
-        records, results = place("curated", ""), place("artifacts", "batch/churn/")
-        each: dict[str, dict[str, Any]] = {
-            "scores": {"pod": ("serving-risk", "scores"), "reads": {"model": archive}},
-            "churn": {"pod": ("team-risk", "batch-churn"), "reads": {"input": records}, "writes": results},
-            "chat": {"pod": ("serving-risk", "chat"), "reads": {"model": folder}, "guarded": True},
-        }
-        for name, args in each.items():
+        for name, args in each().items():
             found = Pod(name, PodArgs(**common, **args), scope=here, parent=parent).outputs
             pulumi.export(name, {"id": found.id, "log": found.log})
             gcp.pubsub.Topic(f"{name}-after", name=found.id, opts=opts)
 
     return run(program, preview=preview)
+
+
+@cache
+def made(preview: bool = False) -> Graph:
+    """Pods that read an archive, that run over records, and that answer past a guardrail."""
+
+    def each() -> dict[str, dict[str, Any]]:
+        archive, folder = place("models", "fraud/model.tar.gz"), place("models", "llama/")
+        records, results = place("curated", ""), place("artifacts", "batch/churn/")
+        return {
+            "scores": {"pod": ("serving-risk", "scores"), "reads": {"model": archive}},
+            "churn": {"pod": ("team-risk", "batch-churn"), "reads": {"input": records}, "writes": results},
+            "chat": {"pod": ("serving-risk", "chat"), "reads": {"model": folder}, "prompts": prompts()},
+        }
+
+    return build_alone(each, preview)
 
 
 def granted(name: str) -> dict[str, tuple[str, str, str | None]]:
@@ -83,13 +100,25 @@ def test_a_run_reads_its_records_and_writes_its_own_folder():
     }
 
 
-def test_a_language_model_asks_model_armor_and_writes_its_log():
+def test_a_language_model_asks_model_armor_and_adds_its_prompts():
     assert granted("chat") == {"model": ("acme-ai-dev-models", VIEWER, inside("models", "llama/"))}
     roles = {r.name: r.get("role") for r in kind(made(), "projects/IAMMember")}
-    assert roles == {
-        "chat-pods-guardrail": "roles/modelarmor.user",
-        "chat-pods-prompts": "roles/logging.logWriter",
-    }
+    assert roles == {"chat-pods-guardrail": "roles/modelarmor.user"}
+    # On the table alone; and no other endpoint has it.
+    [adds] = kind(made(), "bigquery/IamMember")
+    assert (adds.name, adds.get("datasetId"), adds.get("tableId")) == ("chat-pods-prompts", "acme_prompts", "endpoints")
+    assert adds.get("role") == ADDS
+    assert made().outputs["chat"]["log"] == "projects/acme-dev/datasets/acme_prompts/tables/endpoints"
+    assert made().outputs["churn"]["log"] is None
+
+
+def test_nobody_is_asked_where_nobody_has_said_where_that_is_kept():
+    def each() -> dict[str, dict[str, Any]]:
+        nowhere = contracts.Prompts(id=text("it"), place=text("it"))
+        return {"chat": {"pod": ("serving-risk", "chat"), "reads": {}, "prompts": nowhere}}
+
+    with pytest.raises(Exception, match="nobody has said where"):
+        build_alone(each)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +132,8 @@ def test_the_pods_alone_become_the_account_and_before_they_are_made(name: str, p
     assert member.get("member") == f"serviceAccount:acme-dev.svc.id.goog[{pod}]"
     assert "cluster" in before(graph, member)
     grants = {f"{name}-pods-{label}" for label in granted(name)}
+    if name == "chat":
+        grants |= {"chat-pods-guardrail", "chat-pods-prompts"}
     assert {f"{name}-pods", *grants} <= before(graph, one(graph, "pubsub/Topic", f"{name}-after"))
 
 
@@ -115,12 +146,14 @@ def test_endpoints_of_the_cluster_are_handed_all_that_the_cloud_made_for_them(pr
     named = {(r.type.rpartition(":")[2], r.name): r for r in graph.resources.values()}
     servers = named["Deployment", "chat-servers"]
     assert {"chat-pods", "chat-pods-guardrail", "chat-pods-prompts", "guardrails-chats"} <= before(graph, servers)
+    # Where prompts are kept, and who reads them, is there before anybody can ask.
+    assert {"prompts-dataset", "prompts-endpoints", "prompts-adds", "prompts-writer"} <= before(graph, servers)
     [weights] = servers.get("spec.template.spec.initContainers")
     [uri] = [each["value"] for each in weights["env"] if each["name"] == "WEIGHTS_URI"]
     # The address of a bucket is known once it is there.
     assert uri.endswith("::models-bucket#url}/llama/")
     told = {each["name"]: each["value"] for each in servers.get("spec.template.spec.containers")[1]["env"]}
-    assert told["PROMPT_LOG"] == "projects/acme-ai-dev/logs/acme-ai-dev-gcp-prompts-chat"
+    assert told["PROMPT_LOG"].endswith("/datasets/acme_ai_dev_gcp_prompts/tables/endpoints")
     run_ = named["CronJob", "churn-runs"].get("spec.jobTemplate.spec.template.spec.containers")[0]
     told = {each["name"]: each.get("value") for each in run_["env"]}
     assert told["OUTPUT_URI"].endswith("::artifacts-bucket#url}/batch/churn/$(RUN)")

@@ -107,8 +107,8 @@ def build(watched: Watched, *, preview: bool = False) -> Graph:
             scope=scope,
             parent=root,
         )
-        page = DashboardArgs(apis=apis, watched=watched, links={"Guide": "https://example.com/guide"})
-        Dashboard("dashboard", page, scope=scope, parent=root)
+        body = dashboard(watched, title="Training in dev-gcp", links={"Guide": "https://example.com/guide"})
+        Dashboard("dashboard", DashboardArgs(apis=apis, body=body), scope=scope, parent=root)
         pulumi.export("alarms", dict(made.outputs.names))
 
     return run(program, preview=preview)

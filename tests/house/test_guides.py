@@ -145,7 +145,9 @@ def test_a_command_of_aws_is_one(command: str):
     shape = _shape(service, operation)
     given = set(re.findall(r"(?<!\S)--([a-z0-9-]+)", command)) - _OF_THE_CLI
     tokens = {name for name, member in shape.members.items() if member.metadata.get("idempotencyToken")}
-    assert given <= {dashed(name) for name in shape.members}
+    # A switch is turned off by its opposite.
+    off = {f"no-{dashed(name)}" for name, member in shape.members.items() if member.type_name == "boolean"}
+    assert given <= {dashed(name) for name in shape.members} | off
     assert {dashed(name) for name in set(shape.required_members) - tokens} <= given
 
 
@@ -176,6 +178,7 @@ def _watched_on_aws() -> Iterator[str]:
         retrieval.aws_documents(ANY, "x"),
         retrieval.aws_ingestion("x", "x"),
         retrieval.aws_asking("x", "x", "x"),
+        retrieval.aws_database("x", "x"),
     ):
         yield from (alarm.name for alarm in found)
 

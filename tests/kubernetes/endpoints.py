@@ -5,9 +5,10 @@ from typing import Any
 
 import pulumi
 
+from components import contracts
 from components.kubernetes.contracts import Artifact, Guard, Served
 from components.spec.section import CloudName
-from components.spec.serving import Batch, Llm, RealTime
+from components.spec.serving import Batch, Container, Llm, RealTime, Tokens
 
 DIGEST = "a" * 64
 IMAGE = "registry.example.com/acme/serving:1.0@sha256:" + "0" * 64
@@ -20,6 +21,18 @@ _DESCRIBED: dict[str, tuple[Any, dict[str, Any]]] = {
             "model": {"image": "serving:1", "artifact": {"path": "fraud/model.tar.gz", "sha256": DIGEST}},
             "scale": {"min": 2, "max": 6, "target": {"concurrency": 8}},
             "objective": _PROMISED,
+        },
+    ),
+    "container": (
+        Container,
+        {
+            "server": "kubernetes",
+            "model": {"image": "serving:1", "artifact": {"path": "search/model.tar.gz", "sha256": DIGEST}},
+            "port": 9000,
+            "health": "/healthz",
+            "scale": {"min": 2, "max": 6, "target": {"concurrency": 50}},
+            "objective": _PROMISED,
+            "api": {"throttle_rps": 50},
         },
     ),
     "llm": (
@@ -68,7 +81,9 @@ def served(cloud: CloudName, **changes: Any) -> Callable[[], dict[str, Any]]:
         guard = Guard(
             guardrail=text(arn if cloud == "aws" else "projects/p/locations/us-central1/templates/g"),
             version=text("3"),
-            log=text("/acme/prompts" if cloud == "aws" else "projects/p/logs/prompts"),
+            log=text(
+                f"{bucket}/prompts/endpoints/chat/" if cloud == "aws" else "projects/p/datasets/d/tables/endpoints"
+            ),
         )
         weights = Artifact(uri=text(f"{bucket}/llama/"))
         found: dict[str, dict[str, Any]] = {
@@ -112,3 +127,45 @@ def served(cloud: CloudName, **changes: Any) -> Callable[[], dict[str, Any]]:
 
 def _served(given: dict[str, Any]) -> Served:
     return Served(**given)
+
+
+TOKENS = Tokens(issuer="https://id.example.com/", keys="https://keys.example.com/jwks.json", audience="ml")
+SOURCES = {"aws": ("10.16.0.0/20", "10.16.16.0/20"), "gcp": ("35.191.0.0/16", "130.211.0.0/22")}
+
+
+def doors(cloud: CloudName, *names: str) -> contracts.Doors:
+    """What a cloud makes in front of these endpoints."""
+    aws = cloud == "aws"
+    return contracts.Doors(
+        doors={
+            name: contracts.Door(
+                address=text(f"https://{name}.ml.example.com"),
+                host=f"{name}.ml.example.com",
+                scope=f"{name}.read",
+                target=text(f"arn:aws:elasticloadbalancing:us-west-2:1:targetgroup/{name}/1" if aws else "throttle-50"),
+            )
+            for name in names
+        },
+        sources=SOURCES[cloud],
+        registrar=text("arn:aws:iam::1:role/registrar") if aws else None,
+        network=text("vpc-1") if aws else None,
+        entrance={} if aws else {name: text(f"acme-{name}") for name in ("address", "certificates", "tls")},
+    )
+
+
+def fronted(cloud: CloudName, **changes: Any) -> Callable[[], dict[str, Any]]:
+    """The same endpoints with a container and a model that the internet reaches, as arguments of a cluster."""
+
+    def args() -> dict[str, Any]:
+        whom = text("arn:aws:iam::1:role/it" if cloud == "aws" else "it@acme.iam.gserviceaccount.com")
+        every: dict[str, Any] = {"image": IMAGE, "identity": whom}
+        model = Artifact(uri=text("s3://acme/search/model.tar.gz"), sha256=DIGEST)
+        score = endpoint("realtime", team="vision", api={"throttle_rps": 50})
+        mine = {
+            "search": _served({**every, "spec": endpoint("container"), "model": model, **changes}),
+            "score": _served({**every, "spec": score, "model": model}),
+        }
+        endpoints = {**served(cloud)()["endpoints"], **mine}
+        return {"endpoints": endpoints, "doors": doors(cloud, *mine), "tokens": TOKENS}
+
+    return args

@@ -8,13 +8,13 @@ import pulumi
 import pytest
 
 from components import contracts
-from components.kubernetes.contracts import Spaces
+from components.kubernetes.contracts import Door, Spaces
 from components.spec.capacity import Capacity
 from components.spec.training import Distributed
 from preview.record import run
 from tests.conftest import ROOT
 from tests.kubernetes.building import cluster, described, flavors, pool, scope
-from tests.kubernetes.endpoints import endpoint
+from tests.kubernetes.endpoints import TOKENS, doors, endpoint
 
 COMPONENTS = {
     "data.volumes": "Volumes",
@@ -24,6 +24,10 @@ COMPONENTS = {
     "foundation.tenants": "Tenants",
     "operations.metrics": "Metrics",
     "serving.batch": "Batch",
+    "serving.container": "Container",
+    "serving.door": "Door",
+    "serving.entrance": "Entrance",
+    "serving.interceptors": "Interceptors",
     "serving.llm": "Llm",
     "serving.realtime": "RealTime",
     "serving.router": "Router",
@@ -63,7 +67,10 @@ def given() -> dict[str, Any]:
             priority=own.name,
             routers=own.name,
         ),
-        **{name: endpoint(name) for name in ("realtime", "llm", "batch")},
+        **{name: endpoint(name) for name in ("realtime", "container", "llm", "batch")},
+        "doors": doors("aws", "search"),
+        "door": Door(address=own.name, made=[], beside=None),
+        "tokens": TOKENS,
     }
 
 

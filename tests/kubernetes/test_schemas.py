@@ -153,7 +153,13 @@ def closed(schema: Any) -> Any:
         return [closed(item) for item in schema]
     if not isinstance(schema, Mapping):
         return schema
-    made = {key: closed(value) for key, value in schema.items() if not key.startswith("x-kubernetes")}
+    # What a branch does not name, the schema around it knows.
+    branches = ("allOf", "anyOf", "oneOf", "not")
+    made = {
+        key: value if key in branches else closed(value)
+        for key, value in schema.items()
+        if not key.startswith("x-kubernetes")
+    }
     if isinstance(schema.get("$ref"), str) and schema["$ref"].endswith(".resource.Quantity"):
         return {"anyOf": [{"type": "string", "pattern": QUANTITY}, {"type": "number"}]}
     if schema.get("x-kubernetes-int-or-string") or schema.get("format") == "int-or-string":

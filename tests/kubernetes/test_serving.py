@@ -63,6 +63,7 @@ def test_definitions_are_of_the_versions_that_the_charts_install():
     readme = (HERE / "crds" / "README.md").read_text()
     assert f"kserve/kserve | {CHARTS['kserve'].version} " in readme
     assert f"kedacore/keda | v{CHARTS['keda'].version} " in readme
+    assert f"kedacore/http-add-on | v{CHARTS['keda-add-ons-http'].version} " in readme
     assert CHARTS["kserve"].version == CHARTS["kserve-crd"].version
 
 
@@ -222,7 +223,7 @@ def test_nothing_reaches_a_model_but_past_its_guardrail(cloud: Any):
     given = variables(guard)
     assert given["UPSTREAM"] == f"http://127.0.0.1:{dict(a.lstrip('-').split('=') for a in vllm['args'])['port']}"
     assert given["GUARDRAIL_VERSION"] == "3"
-    assert given["PROMPT_LOG"] in {"/acme/prompts", "projects/p/logs/prompts"}
+    assert given["PROMPT_LOG"] in {"s3://acme/prompts/endpoints/chat/", "projects/p/datasets/d/tables/endpoints"}
     code = objects(graph(cloud), "ConfigMap")["serving-risk/chat-code"].inputs["data"]
     assert set(code) == {"guard.py", "weights.py"}
     assert guard["command"] == ["python3", "/code/guard.py"]
@@ -288,6 +289,10 @@ def test_a_namespace_of_endpoints_is_fenced_before_anything_is_in_it(cloud: Any)
     hard = objects(found, "ResourceQuota")["serving-risk/ceiling"].get("spec.hard")
     # Two servers of eight, and four of one: each with one more for a release.
     assert hard["requests.nvidia.com/gpu"] == str(2 * 8 + 4 * 1)
+    # Of what the cluster has besides, none: also where endpoints use no accelerator at all.
+    assert {kind for kind, most in hard.items() if kind.startswith("requests.") and most == "0"}
+    alone = built(cloud, args=lambda: {"endpoints": {"fraud": served(cloud)()["endpoints"]["fraud"]}})
+    assert objects(alone, "ResourceQuota")["serving-risk/ceiling"].get("spec.hard")["requests.nvidia.com/gpu"] == "0"
     assert hard["services.loadbalancers"] == "0"
 
 

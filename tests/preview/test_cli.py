@@ -192,6 +192,7 @@ def test_difference_against_a_commit(project) -> None:
         {
             "urn": "urn:pulumi:dev::ai-platform::aws:s3/bucket:Bucket::raw",
             "replaced": True,
+            "because": ["bucket"],
             "changes": [{"path": "bucket", "old": "acme-raw", "new": "acme-new"}],
         }
     ]

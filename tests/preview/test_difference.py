@@ -166,6 +166,9 @@ def test_what_the_table_names_is_an_input_of_its_type(type_: str) -> None:
     group, _, version = where.partition("/")
     module = f"{group.partition('.')[0]}.{version}" if package == "kubernetes" else group.replace("lambda", "lambda_")
     importlib.import_module(f"pulumi_{package}.{module.lower()}")
+    # Whoever asked before the import, in another test, was told that there is none.
+    for asked in (schema.resource_class, schema.arguments, schema.inputs):
+        asked.cache_clear()
     inputs = schema.inputs(type_)
     assert inputs, f"the SDK knows no {type_}"
     for path in REPLACED_BY[type_] - {EVERYTHING}:
@@ -226,3 +229,31 @@ def test_texts_in_a_list_are_their_own_names() -> None:
     )
     assert changes({"l": ["a", "b"]}, {"l": ["b", "a"]}) == (Change("l[0]", "a", "b"), Change("l[1]", "b", "a"))
     assert changes({"l": ["a", "a"]}, {"l": ["a", "b"]}) == (Change("l[1]", "a", "b"),)
+
+
+def test_items_with_a_name_are_known_by_it() -> None:
+    """One more variable, or a rule less, is no change of those that follow."""
+    a, b, c = ({"name": name, "value": name} for name in "abc")
+    assert changes({"l": [a, b]}, {"l": [c, a, {**b, "value": "z"}]}) == (
+        Change("l[b].value", "b", "z"),
+        Change("l[c]", ABSENT, c),
+    )
+    # In another order each place holds another one.
+    assert [change.path for change in changes({"l": [a, b]}, {"l": [b, a]})] == [
+        "l[0].name", "l[0].value", "l[1].name", "l[1].value",
+    ]  # fmt: skip
+    # A name that stands twice, or is an output, tells nothing apart.
+    for name in ("a", ref(BUCKET, "a")):
+        twice = [{"name": name, "value": value} for value in "ab"]
+        assert changes({"l": [twice[0]] * 2}, {"l": twice}) == (Change("l[1].value", "a", "b"),)
+
+
+def test_what_replaces_is_told_from_what_changes_besides() -> None:
+    """A person sees why: of all that changes on a bucket, it is the name that makes another one."""
+    [found] = compare(
+        graph(make(BUCKET, "a", inputs={"bucket": "a", "tags": {"x": "1"}})),
+        graph(make(BUCKET, "a", inputs={"bucket": "b", "tags": {"x": "2"}})),
+    ).changed
+    assert found.replaced
+    assert [change.path for change in found.changes] == ["bucket", "tags.x"]
+    assert [change.path for change in found.because] == ["bucket"]

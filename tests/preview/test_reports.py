@@ -159,6 +159,7 @@ def test_json_has_every_documented_key() -> None:
     assert found["difference"]["changed"][0] == {
         "urn": urn(BUCKET, "raw"),
         "replaced": True,
+        "because": ["bucket"],
         "changes": [{"path": "bucket", "old": "a", "new": "b"}],
     }
     assert "difference" not in as_json.document(seen())
@@ -216,7 +217,7 @@ def test_text_of_a_stack() -> None:
         "    the whole update",
         "  - s3.Bucket old",
         "  - sns.Topic c",
-        "  ± s3.Bucket raw  (replaced)",
+        "  ± s3.Bucket raw  (replaced: bucket)",
         '  ±     bucket: "a" → "b"',
         "  ~ sns.Topic b",
         '  ~     arn: "(absent)" → "${raw.arn}"',
@@ -311,7 +312,7 @@ def test_markdown_of_a_pull_request() -> None:
         "```diff",
         "- s3.Bucket old",
         "- sns.Topic c",
-        "! s3.Bucket raw  (replaced)",
+        "! s3.Bucket raw  (replaced: bucket)",
         '!     bucket: "a" → "b"',
         "! sns.Topic b",
         '!     arn: "(absent)" → "${raw.arn}"',

@@ -19,9 +19,7 @@ from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
-from urllib.request import Request, urlopen
 
-import boto3
 import numpy as np
 
 from runtime.serving.pack import from_sklearn, pack
@@ -37,7 +35,6 @@ INPUTS = [
 NAMES = [str(each["name"]) for each in INPUTS]
 JSON = {"Content-Type": "application/json"}
 QUIET = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", "MODEL_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-west-2"}
 
 
 @dataclass(frozen=True)
@@ -221,25 +218,3 @@ def buckets() -> Iterator[tuple[Buckets, dict[str, str]]]:
 
     with serving(answer) as host:
         yield fake, {"STORAGE_EMULATOR_HOST": f"http://{host}", "GOOGLE_CLOUD_PROJECT": "test"}
-
-
-@contextmanager
-def s3(bucket: str = "models") -> Iterator[tuple[Any, dict[str, str]]]:
-    """moto's server with a bucket: its client, and the environment in which a process uses it."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    environment = AWS | {"AWS_ENDPOINT_URL": f"http://{host}:{port}"}
-    # What it holds is the process's, not the server's.
-    urlopen(Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
-    try:
-        client: Any = boto3.client(
-            "s3", endpoint_url=environment["AWS_ENDPOINT_URL"], region_name="us-west-2",
-            aws_access_key_id="test", aws_secret_access_key="test",  # noqa: S106
-        )  # fmt: skip
-        client.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "us-west-2"})
-        yield client, environment
-    finally:
-        server.stop()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -9,24 +10,25 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
 
-import boto3  # pyright: ignore[reportMissingTypeStubs] - its types are made at run time
 import pytest
 
-from runtime.guard.guard import PART, Refusal, asked
+from runtime.guard.guard import PART, Refusal, asked, chosen
+from runtime.guard.guard import s3 as to_s3
 from tests.conftest import ROOT
+from tests.runtime.amazon import AWS, s3
 from tests.runtime.bedrock import Service, running
 from tests.runtime.cloud_storage import serving
-from tests.runtime.serving import AWS, s3
 
 ARN = "arn:aws:bedrock:us-west-2:111111111111:guardrail/abc123"
 TEMPLATE = "projects/acme/locations/us-central1/templates/strict"
-LOG = "projects/acme/logs/prompts"
-GROUP = "/acme/prompts"
+TABLE = "projects/acme/datasets/acme_dev_prompts/tables/endpoints"
+COLUMNS = {"time", "endpoint", "request_id", "stopped", "request", "answer"}
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 
 
@@ -89,24 +91,32 @@ class Cloud:
 
     def __init__(self) -> None:
         self.words, self.checked, self.kept = ("poison",), list[tuple[str, str]](), list[Any]()
-        self.broken = self.full = False
+        self.named = list[str]()
+        self.broken = self.full = self.refuses = False
 
     def stops(self, source: str, text: str) -> bool:
         self.checked.append((source, text))
         return any(word in text for word in self.words)
 
     def google(self, method: str, path: str, headers: Any, body: bytes) -> tuple[int, bytes]:
-        """Model Armor, Cloud Logging and the metadata server."""
+        """Model Armor, BigQuery and the metadata server."""
         if method == "GET":
             assert headers["Metadata-Flavor"] == "Google"
             return 200, b'{"access_token": "it"}'
         assert headers["Authorization"] == "Bearer it"
         given = json.loads(body)
-        if path == "/v2/entries:write":
+        if path == f"/bigquery/v2/{TABLE}/insertAll":
             if self.full:
                 return 429, b"{}"
-            assert given["logName"] == LOG
-            self.kept += [json.loads(entry["jsonPayload"]["entry"]) for entry in given["entries"]]
+            if self.refuses:
+                return 200, b'{"insertErrors": [{"index": 0, "errors": [{"reason": "invalid"}]}]}'
+            for row in given["rows"]:
+                # A column that the table does not have is refused, and what is in one is text or nothing.
+                assert set(row["json"]) <= COLUMNS
+                assert all(isinstance(value, str | None) for value in row["json"].values())
+                nested = {key: json.loads(row["json"][key]) for key in ("request", "answer") if key in row["json"]}
+                self.named.append(row["insertId"])
+                self.kept.append({**row["json"], **nested})
             return 200, b"{}"
         template, _, call = unquote(path).removeprefix("/v1/").partition(":")
         assert template == TEMPLATE
@@ -177,9 +187,9 @@ def started(variables: dict[str, str], model: Model, cloud: Cloud) -> Generator[
 def google() -> Iterator[Guarded]:
     model, cloud = Model(), Cloud()
     with serving(cloud.google) as address:
-        urls = dict.fromkeys(("ARMOR_URL", "LOGGING_URL", "METADATA_URL"), f"http://{address}")
+        urls = dict.fromkeys(("ARMOR_URL", "BIGQUERY_URL", "METADATA_URL"), f"http://{address}")
         with started(
-            {"GUARDRAIL": TEMPLATE, "GUARDRAIL_VERSION": "", "PROMPT_LOG": LOG, **urls}, model, cloud
+            {"GUARDRAIL": TEMPLATE, "GUARDRAIL_VERSION": "", "PROMPT_LOG": TABLE, **urls}, model, cloud
         ) as guard:
             yield guard
 
@@ -216,6 +226,10 @@ def test_what_is_harmless_goes_there_and_back(guard: Guarded):
     assert question["request"] == chat("hello", temperature=0)
     assert question["request_id"] == reply["request_id"]
     assert reply["answer"][0]["message"]["content"] == "fine"
+    # What is sent again is there once.
+    assert guard.cloud.named == [f"{question['request_id']}-request", f"{question['request_id']}-answer"]
+    assert datetime.now(UTC) - datetime.fromisoformat(question["time"]) < timedelta(minutes=1)
+    assert question["endpoint"] == "chat"
 
 
 @pytest.mark.parametrize("path", [CHAT, TEXT])
@@ -314,7 +328,10 @@ def test_where_the_guardrail_or_the_log_does_not_answer_neither_does_the_guard(g
     guard.cloud.broken, guard.cloud.full = False, True
     assert guard.ask(chat("hello"))[0] == 503
     assert guard.model.asked == []
-    guard.cloud.full = False
+    guard.cloud.full, guard.cloud.refuses = False, True
+    assert guard.ask(chat("hello"))[0] == 503
+    assert guard.model.asked == []
+    guard.cloud.refuses = False
     assert guard.ask(chat("hello"))[0] == 200
 
 
@@ -335,25 +352,46 @@ def test_many_at_once_get_their_own_answers(guard: Guarded):
     assert found == [200] * 40
 
 
-def test_on_aws_it_asks_bedrock_and_keeps_in_a_log_group():
+def test_on_aws_it_asks_bedrock_and_keeps_in_its_own_folder():
     model, cloud = Model(), Cloud()
     with ExitStack() as stack:
-        _, variables = stack.enter_context(s3())
+        client, variables = stack.enter_context(s3("logs"))
         service = Service("bedrock-runtime", {"ApplyGuardrail": cloud.bedrock})
         endpoints = stack.enter_context(running(bedrock_runtime=service))
-        logs: Any = boto3.client(
-            "logs", endpoint_url=variables["AWS_ENDPOINT_URL"], region_name="us-west-2",
-            aws_access_key_id="test", aws_secret_access_key="test",  # noqa: S106
-        )  # fmt: skip
-        logs.create_log_group(logGroupName=GROUP)
-        given = {**variables, **AWS, **endpoints, "GUARDRAIL": ARN, "GUARDRAIL_VERSION": "3", "PROMPT_LOG": GROUP}
+        folder = {"PROMPT_LOG": "s3://logs/prompts/endpoints/chat/"}
+        given = {**variables, **AWS, **endpoints, "GUARDRAIL": ARN, "GUARDRAIL_VERSION": "3", **folder}
         guard = stack.enter_context(started(given, model, cloud))
         assert json.loads(guard.ask(chat("hello"))[1])["choices"][0]["message"]["content"] == "fine"
         _, stopped = guard.ask(chat("poison"))
         assert json.loads(stopped)["choices"][0]["finish_reason"] == "content_filter"
         assert len(model.asked) == 1
-        kept = [json.loads(each["message"]) for each in logs.filter_log_events(logGroupName=GROUP)["events"]]
+        names = [each["Key"] for each in client.list_objects_v2(Bucket="logs")["Contents"]]
+        assert all(
+            re.fullmatch(r"prompts/endpoints/chat/\d{4}/\d\d/\d\d/\d\d/\w+-(request|answer)\.json", n) for n in names
+        )
+        kept = [json.loads(client.get_object(Bucket="logs", Key=name)["Body"].read()) for name in names]
         assert sorted(str(record["stopped"]) for record in kept) == ["None", "None", "prompt"]
+        assert len({record["request_id"] for record in kept}) == 2
+
+
+def test_on_aws_what_is_kept_is_never_written_over(monkeypatch: pytest.MonkeyPatch):
+    with s3("logs") as (client, variables):
+        for name, value in {**variables, **AWS}.items():
+            monkeypatch.setenv(name, value)
+        keep = to_s3("s3://logs/prompts/endpoints/chat/")
+        record: dict[str, Any] = {"time": 0.0, "request_id": "a", "request": "first"}
+        keep(record)
+        # Sent again, for the answer was lost on the way: no error, and what is there stays.
+        keep({**record, "request": "second"})
+        [found] = client.list_objects_v2(Bucket="logs")["Contents"]
+        assert json.loads(client.get_object(Bucket="logs", Key=found["Key"])["Body"].read())["request"] == "first"
+        with pytest.raises(Exception, match="NoSuchBucket"):
+            to_s3("s3://nowhere/")(record)
+
+
+def test_without_a_place_for_prompts_it_does_not_start():
+    with pytest.raises(KeyError, match="PROMPT_LOG"):
+        chosen({"GUARDRAIL": TEMPLATE})
 
 
 def test_the_text_that_is_checked_is_all_that_the_model_reads():

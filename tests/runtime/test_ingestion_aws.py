@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from runtime.aws import ingestion
 from runtime.aws.ingestion import RefusedError, handler, read, refusal
+from tests.runtime.amazon import AWS, amazon
 from tests.runtime.bedrock import Agent, KnowledgeBase, running
 
 CORPORA = {
@@ -220,21 +221,14 @@ class Worlds:
 
 @pytest.fixture(scope="module")
 def worlds() -> Iterator[Worlds]:
-    from moto.server import ThreadedMotoServer
-
     with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         worlds = Worlds()
-        server = ThreadedMotoServer(port=0, verbose=False)
-        server.start()
-        stack.callback(server.stop)
-        host, port = server.get_host_and_port()
+        address = stack.enter_context(amazon())
         endpoints = stack.enter_context(running(bedrock_agent=worlds.agent))
         settings = {
-            "AWS_DEFAULT_REGION": "us-west-2",
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_ENDPOINT_URL_S3": f"http://{host}:{port}",
-            "AWS_ENDPOINT_URL_SQS": f"http://{host}:{port}",
+            **AWS,
+            "AWS_ENDPOINT_URL_S3": address,
+            "AWS_ENDPOINT_URL_SQS": address,
             "CORPORA": json.dumps(CORPORA),
         }
         for key, value in (settings | endpoints).items():

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtime.gcp import ingestion
+from runtime.gcp import ingestion, retrieval_stores
 from runtime.gcp.ingestion import RefusedError, identify, ingest, read
 from runtime.gcp.ingestion_text import LARGEST, UnreadableError, parts
 from tests.conftest import ROOT
@@ -211,7 +211,7 @@ def test_a_bucket_that_does_not_answer_is_not_an_empty_one(world: World) -> None
 
 
 def test_what_stopped_half_way_is_finished_and_not_done_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingestion, "CREATED", 2)
+    monkeypatch.setattr(retrieval_stores, "CREATED", 2)
     world.put(content=LONG)
     world.google.before[world.google.count + 5] = lambda: world.google.faults.update({":batchCreate": [429]})
     assert world.deliver() == 503
@@ -428,8 +428,8 @@ def test_a_comparison_that_takes_too_long_goes_on_with_the_next_try(
 @pytest.mark.parametrize(
     ("entry", "files"),
     [
-        ("ingestion import ingest", ["ingestion.py", "ingestion_text.py", "retrieval_rest.py"]),
-        ("retrieval import query", ["retrieval.py", "retrieval_rest.py"]),
+        ("ingestion import ingest", ["ingestion.py", "ingestion_text.py", "retrieval_rest.py", "retrieval_stores.py"]),
+        ("retrieval import query", ["retrieval.py", "retrieval_rest.py", "retrieval_stores.py"]),
     ],
 )
 def test_each_function_stands_on_its_own_files_alone(tmp_path: Path, entry: str, files: list[str]) -> None:

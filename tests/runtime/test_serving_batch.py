@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT
-from tests.runtime.serving import QUIET, buckets, s3, trained
+from tests.runtime.amazon import s3
+from tests.runtime.serving import QUIET, buckets, trained
 
 
 def lines(rows: list[Any]) -> bytes:

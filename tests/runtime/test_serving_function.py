@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT
-from tests.runtime.serving import s3, trained
+from tests.runtime.amazon import s3
+from tests.runtime.serving import trained
 
 RUNTIME = "/2018-06-01/runtime/"
 

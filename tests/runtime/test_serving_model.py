@@ -21,7 +21,8 @@ from runtime.serving.pack import pack
 from runtime.serving.signature import Input, InvalidError, Signature
 from runtime.serving.store import Folder, TooLargeError, open_store
 from tests.conftest import ROOT
-from tests.runtime.serving import QUIET, buckets, s3, trained
+from tests.runtime.amazon import s3
+from tests.runtime.serving import QUIET, buckets, trained
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:google.*")  # of the end of a version of Python
 

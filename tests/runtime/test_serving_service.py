@@ -21,8 +21,9 @@ from runtime.serving.batcher import Batcher, FullError
 from runtime.serving.settings import Settings
 from runtime.serving.signature import Feed
 from tests.conftest import ROOT
+from tests.runtime.amazon import AWS
 from tests.runtime.cloud_storage import serving
-from tests.runtime.serving import AWS, JSON, QUIET, Answer, Service, read, service, trained
+from tests.runtime.serving import JSON, QUIET, Answer, Service, read, service, trained
 
 SENT = "4000123412341234"
 

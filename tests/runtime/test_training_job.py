@@ -14,12 +14,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
 
-import boto3
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,6 +28,7 @@ from runtime.training.interruption import NOTICES, Interruption
 from runtime.training.launch import nodes
 from runtime.training.store import open_store
 from tests.conftest import ROOT
+from tests.runtime.amazon import s3
 from tests.runtime.cloud_storage import cloud_storage, serving
 
 EPOCHS, STEPS = 8, 408  # of 51 steps: 4,096 examples less a fifth, 64 at a time
@@ -247,41 +246,21 @@ def test_data_of_ones_own(python: str, tmp_path: Path):
     assert job.one("done")["accuracy"] > 0.95
 
 
-@pytest.fixture
-def s3() -> Iterator[tuple[str, Any]]:
-    """An S3 of one's own: its address, and a client."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    address = f"http://{host}:{port}"
-    # What it holds is the process's, and that of whoever was here before.
-    urlopen(Request(f"{address}/moto-api/reset", method="POST")).close()  # noqa: S310  our own server
-    client = boto3.Session("x", "x", region_name="us-east-1").client("s3", endpoint_url=address)
-    client.create_bucket(Bucket="artifacts")
-    yield address, client
-    server.stop()
-
-
 DECOYS = ("runs/fraud-2/step-000000000999.ckpt", "runs/fraud/other/step-000000000999.ckpt")
 """Objects of other runs beside and below the prefix."""
 
 
-def test_checkpoints_in_s3(python: str, whole: Whole, s3: tuple[str, Any]):
-    address, client = s3
-    for key in DECOYS:
-        client.put_object(Bucket="artifacts", Key=key, Body=b"not ours")
-    environment = {
-        "AWS_ENDPOINT_URL_S3": address, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x",
-        "AWS_DEFAULT_REGION": "us-east-1", "CHECKPOINT_STEPS": "40", "CHECKPOINT_KEEP": "2",
-    }  # fmt: skip
-    uri = "s3://artifacts/runs/fraud/"
-    first = Job(python, uri, **environment).until(150).send(signal.SIGTERM).end(143)
-    second = Job(python, uri, **environment).end()
+def test_checkpoints_in_s3(python: str, whole: Whole):
+    with s3("artifacts") as (client, variables):
+        for key in DECOYS:
+            client.put_object(Bucket="artifacts", Key=key, Body=b"not ours")
+        environment = {**variables, "CHECKPOINT_STEPS": "40", "CHECKPOINT_KEEP": "2"}
+        uri = "s3://artifacts/runs/fraud/"
+        first = Job(python, uri, **environment).until(150).send(signal.SIGTERM).end(143)
+        second = Job(python, uri, **environment).end()
+        keys = {found["Key"] for found in client.list_objects_v2(Bucket="artifacts")["Contents"]}
     assert second.one("resumed")["step"] == first.one("interrupted")["step"]
     same(second, whole)
-    keys = {found["Key"] for found in client.list_objects_v2(Bucket="artifacts")["Contents"]}
     here = {key.removeprefix("runs/fraud/") for key in keys - set(DECOYS)}
     assert set(DECOYS) <= keys
     assert {"model.pt", "result.json", f"step-{STEPS:012}.ckpt"} < here

@@ -1,9 +1,10 @@
-"""As much of Cloud Storage, Vector Search and Model Armor as the functions use, in memory, over HTTP.
+"""As much of Cloud Storage, Vector Search, Vertex AI's embeddings and Model Armor as the functions use, in memory, over HTTP.
 
 Fields are those of the interfaces' own definitions (googleapis: vectorsearch/v1 data_object_service and
 data_object_search_service, modelarmor/v1 service; Cloud Storage JSON v1): what they do not know is an error here.
 """
 
+import hashlib
 import json
 import re
 from collections import Counter
@@ -23,6 +24,7 @@ ID = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
 HOSTS = {
     "/storage/": "storage.googleapis.com",
     "/dataObjects": "vectorsearch.googleapis.com",
+    "/publishers/": "us-central1-aiplatform.googleapis.com",
     "/templates/": "modelarmor.us-central1.rep.googleapis.com",
     "/computeMetadata/": "metadata.google.internal",
 }
@@ -66,6 +68,8 @@ class Google:
         """What no such interface would have been asked."""
         self.sanitized: list[tuple[str, str]] = []
         self.searched: list[tuple[str, str, int]] = []
+        self.embedded: list[tuple[str, str]] = []
+        """What vectors were asked of: task and text."""
         self.verdict: Callable[[str, str], dict[str, Any]] = lambda _side, _text: {
             "filterMatchState": "NO_MATCH_FOUND",
             "invocationResult": "SUCCESS",
@@ -104,7 +108,27 @@ class Google:
             return self.storage(method, path, query)
         if "/templates/" in path:
             return 200, json.dumps(self.armor(path, given)).encode()
+        if path.endswith(":predict"):
+            return 200, json.dumps(self.predict(path, given)).encode()
         return 200, json.dumps(self.store(method, path, query, given)).encode()
+
+    def predict(self, path: str, given: dict[str, Any]) -> Any:
+        """Vectors of a text's words: texts with the same ones are alike ("Text embeddings API")."""
+        only(given, "instances")
+        model = path.rpartition("/")[2].removesuffix(":predict")
+        dimensions = {"text-embedding-005": 768, "text-multilingual-embedding-002": 768, "gemini-embedding-001": 3072}
+        assert 1 <= len(given["instances"]) <= (1 if model.startswith("gemini") else 250)
+        found: list[Any] = []
+        for one in given["instances"]:
+            only(one, "content", "task_type", "title")
+            assert one["task_type"] in {"RETRIEVAL_DOCUMENT", "RETRIEVAL_QUERY"}
+            assert one["content"]
+            self.embedded.append((one["task_type"], one["content"]))
+            values = [0.001] * dimensions[model]
+            for word in re.findall(r"\w+", one["content"].lower()):
+                values[int.from_bytes(hashlib.sha256(f"{model} {word}".encode()).digest()[:4]) % len(values)] += 1.0
+            found.append({"embeddings": {"values": values, "statistics": {"token_count": 5, "truncated": False}}})
+        return {"predictions": found}
 
     def storage(self, method: str, path: str, query: dict[str, list[str]]) -> tuple[int, bytes]:
         assert method == "GET"

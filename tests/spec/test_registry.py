@@ -71,11 +71,6 @@ CASES: list[tuple[str, dict[str, Any], dict[str, tuple[str, str]]]] = [
     ),
     (
         "dev",
-        {"images": {"big--one": {}}},
-        {"registry.images.big--one": ("two hyphens in a row", "big-one")},
-    ),
-    (
-        "dev",
         {"mirrors": ["quay.io", "ghcr.io"]},
         {
             "registry.mirrors[1]": (
@@ -84,7 +79,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, tuple[str, str]]]] = [
             )
         },
     ),
-    ("dev-gcp", {"mirrors": ["docker.io", "ghcr.io"], "images": {"big--one": {}}}, {}),
+    ("dev-gcp", {"mirrors": ["docker.io", "ghcr.io"]}, {}),
     (
         "dev",
         {

@@ -8,6 +8,8 @@ import pytest
 import yaml
 
 from components.core.answering import COLD_START_MS, NEVER_ZERO, RELEASES
+from components.spec import checks_serving
+from components.spec.capacity import Capacity
 from components.spec.endpoints import alarms, answering, fitting, instances, requests_per_second
 from components.spec.load import load
 from components.spec.serving import Async, Batch, Compute, Container, Function, Llm, RealTime, Serverless
@@ -27,6 +29,9 @@ BASE: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 WEIGHTS = {"model": {"weights": {"path": "llama/"}}, "pool": "l4-spot", "scale": {"min": 1, "max": 2}}
 CLUSTER = {"server": "kubernetes", "model": {"image": "serving:1.0.0"}, "scale": {"max": 3}}
+SLOW = {**PROMISED, "p95_ms": 60_000}
+ASLEEP = {**CLUSTER, "scale": {"min": 0, "max": 3}}
+ON_L4 = {"pool": "l4-spot", "compute": {"accelerator": "nvidia-l4"}}
 DOMAIN = {
     "tokens": {"issuer": "https://id.example.com", "keys": "https://id.example.com/keys", "audience": "ml"},
     "domain": {"name": "ml.example.com"},
@@ -86,7 +91,7 @@ CASES: dict[str, tuple[str, dict[str, Any], str, str, str]] = {
     "real time at zero": ("dev", endpoint("realtime", scale={"min": 0, "max": 3}), f"{AT}.scale.min", "does not scale to zero", "async or serverless"),
     "real time at zero on Google Cloud": ("dev-gcp", endpoint("realtime", scale={"min": 0, "max": 3}), f"{AT}.scale.min", "does not scale to zero", "serverless"),
     "a container at zero": ("dev", endpoint("container", scale={"min": 0, "max": 3}), f"{AT}.scale.min", "does not scale to zero", "function"),
-    "a cluster at zero": ("dev", endpoint("realtime", server="kubernetes", model={"image": "serving:1.0.0"}, scale={"min": 0, "max": 3}), f"{AT}.scale.min", "does not scale to zero", "serverless"),
+    "weights at zero": ("dev", endpoint("llm", **{**WEIGHTS, "scale": {"min": 0, "max": 2}}), f"{AT}.scale.min", "does not scale to zero", "foundation"),
     "more warm than there may be": ("dev", endpoint("function", concurrency={"warm": 9, "max": 3}), f"{AT}.concurrency", "warm 9 is over max 3", "max: 9"),
     "two targets": ("dev", endpoint("realtime", scale={"max": 3, "target": {"requests_per_second": 3, "concurrency": 2}}), f"{AT}.scale.target", "no measure, or two", "requests_per_second or concurrency"),
     "no machine": ("dev", endpoint("realtime", compute={"accelerator": "nvidia-l5"}), f"{AT}.compute", "SageMaker answers on no machine with 1 nvidia-l5", "another accelerator"),
@@ -101,6 +106,9 @@ CASES: dict[str, tuple[str, dict[str, Any], str, str, str]] = {
     "two colours of a function of AWS": ("dev", endpoint("function", release={"strategy": "blue_green"}), f"{AT}.release.strategy", "blue_green is not there", "canary"),
     "a promise under a cold start": ("dev", endpoint("serverless", objective=PROMISED), f"{AT}.objective.p95_ms", "2000 ms cannot be kept", "concurrency.warm: 1"),
     "a promise under a cold start of a GPU": ("dev-gcp", endpoint("serverless", accelerator="nvidia-l4", objective={**PROMISED, "p95_ms": 4000}), f"{AT}.objective.p95_ms", "5000 ms or more", "concurrency.warm: 1"),
+    "a promise under a cold start in a cluster": ("dev", endpoint("realtime", **ASLEEP), f"{AT}.objective.p95_ms", "in a cluster takes 5000 ms or more", "scale.min: 1"),
+    "a promise under a cold start in Google Cloud's": ("dev-gcp", endpoint("realtime", **ASLEEP), f"{AT}.objective.p95_ms", "in a cluster takes 5000 ms or more", "scale.min: 1"),
+    "a promise under the start of a machine": ("dev", endpoint("realtime", **ASLEEP, **ON_L4, objective={**PROMISED, "p95_ms": 8000}), f"{AT}.objective.p95_ms", "in an empty pool takes 60000 ms or more", "scale.min: 1"),
     "too much memory": ("dev", endpoint("serverless", memory_gib=8), f"{AT}.memory_gib", "8 GiB are too many", "6 at most"),
     "a GPU on serverless of AWS": ("dev", endpoint("serverless", accelerator="nvidia-l4"), f"{AT}.accelerator", "has no nvidia-l4", "kind: realtime"),
     "a package in a function of Google Cloud": ("dev-gcp", endpoint("serverless", model={"package": "fraud", "version": "1"}), f"{AT}.model", "reads no package", "image and artifact"),
@@ -114,7 +122,15 @@ CASES: dict[str, tuple[str, dict[str, Any], str, str, str]] = {
     "a canary in a cluster": ("dev", endpoint("realtime", **CLUSTER, release={"strategy": "canary"}), f"{AT}.release.strategy", "canary is not there", "kind: realtime"),
     "a canary of a language model of ours": ("dev", endpoint("llm", **WEIGHTS, release={"strategy": "canary"}), f"{AT}.release.strategy", "canary is not there", "all_at_once"),
     "an alarm that takes nothing back": ("dev", endpoint("realtime", **CLUSTER, release={"strategy": "all_at_once", "rollback_on": ["error_rate"]}), f"{AT}.release.rollback_on", "does not become ready", "server: managed"),
-    "a front of a cluster": ("dev", endpoint("realtime", **CLUSTER, api=API), f"{AT}.api", "called from within", "no api"),
+    "identities before a cluster": ("dev", endpoint("realtime", **CLUSTER, api={**API, "auth": "iam"}), f"{AT}.api.auth", "not identities of the cloud", "jwt, or server: managed"),
+    "identities before a container in a cluster": ("dev-gcp", endpoint("container", server="kubernetes", api={**API, "auth": "iam"}), f"{AT}.api.auth", "not identities of the cloud", "server: managed"),
+    "a port of what checks tokens": ("dev-gcp", endpoint("container", server="kubernetes", port=15443), f"{AT}.port", "tokens are checked", "another than 15000"),
+    "a pool without a cluster, of a container": ("dev", endpoint("container", pool="l4-spot"), f"{AT}.pool", "has no pool", "server: kubernetes"),
+    "a canary of a container in a cluster": ("dev", endpoint("container", server="kubernetes", release={"strategy": "canary"}), f"{AT}.release.strategy", "canary is not there", "kind: realtime"),
+    "a rate of a container in a cluster": ("dev", endpoint("container", server="kubernetes", scale={"max": 3, "target": {"requests_per_second": 5}}), f"{AT}.scale.target", "keeps no rates", "concurrency"),
+    "a container of a cluster at zero": ("dev-gcp", endpoint("container", server="kubernetes", scale={"min": 0, "max": 3}, objective=SLOW), f"{AT}.scale.min", "does not scale to zero", "serverless"),
+    "an archive of a container in a cluster": ("dev", endpoint("container", server="kubernetes", model={"image": "serving:1.0.0", "artifact": {"path": "a.tar.gz"}}), f"{AT}.model.artifact.sha256", "whose digest", "pack"),
+    "asleep behind a front": ("dev", endpoint("realtime", **ASLEEP, api=API, objective=SLOW), f"{AT}.scale.min", "behind an api does not scale to zero", "no api"),
     "captured in a cluster": ("dev", endpoint("realtime", **CLUSTER, capture_percent=5), f"{AT}.capture_percent", "nothing captures", "0"),
     "an archive without a digest": ("dev", endpoint("realtime", **{**CLUSTER, "model": {"image": "serving:1.0.0", "artifact": {"path": "a.tar.gz"}}}), f"{AT}.model.artifact.sha256", "whose digest", "pack"),
     "a run for longer than its queue": ("dev", endpoint("batch", queue="train", objective={"finish_hours": 100, "records_per_month": 5}), f"{AT}.objective.finish_hours", "after 24 hours", "24 at most"),
@@ -167,6 +183,18 @@ def test_every_kind_can_be_described(project: Path, stack: str, kind: str):
     assert answering(environment, "aws" if stack.endswith("gcp") else "gcp") == {}
 
 
+@pytest.mark.parametrize("stack", ["dev", "dev-gcp"])
+def test_an_endpoint_in_a_cluster_may_have_no_instance(project: Path, stack: str):
+    slow, slower = ({**PROMISED, "p95_ms": ms} for ms in (6000, 90_000))
+    describe(
+        project,
+        stack,
+        score=endpoint("realtime", **{**ASLEEP, "objective": slow}),
+        see=endpoint("realtime", **{**ASLEEP, **ON_L4, "objective": slower}),
+    )
+    assert load(project, stack).serving.endpoints.keys() == {"score", "see"}
+
+
 def test_an_endpoint_waits_for_a_version(project: Path):
     describe(project, "dev", score=endpoint("realtime", model={"package": "fraud"}))
     environment = load(project, "dev", today=TODAY)
@@ -175,9 +203,16 @@ def test_an_endpoint_waits_for_a_version(project: Path):
 
 
 def test_all_endpoints_with_their_releases_stay_under_the_ceiling(project: Path):
-    describe(project, "dev", serving={"max_instances": 25}, a=endpoint("realtime"), b=endpoint("container"))
+    describe(
+        project,
+        "dev",
+        serving={"max_instances": 25},
+        a=endpoint("realtime"),
+        b=endpoint("container"),
+        c=endpoint("function"),
+    )
     found = problems(project, "dev")["serving.max_instances"]
-    assert "a 20, b 8" in found[1]
+    assert found[1].endswith(": a 20, b 8")
     assert found[2].startswith("28 or more")
     describe(project, "dev", serving={"max_instances": 28}, a=endpoint("realtime"), b=endpoint("container"))
     assert load(project, "dev", today=TODAY).serving.max_instances == 28
@@ -188,6 +223,28 @@ def test_tokens_and_a_name_are_asked_for_where_there_is_a_front(project: Path):
     found = problems(project, "dev")
     assert "nobody issues tokens" in found[f"{AT}.api.auth"][1]
     assert "TLS needs one" in found[f"{AT}.api.domain"][1]
+
+
+def test_a_front_of_a_cluster_needs_a_name_and_keys_that_it_can_read(project: Path):
+    for stack in ("dev", "dev-gcp"):
+        describe(
+            project, stack, score=endpoint("container", server="kubernetes"), a=endpoint("realtime", **CLUSTER, api=API)
+        )
+        assert set(load(project, stack, today=TODAY).serving.endpoints) == {"score", "a"}
+        describe(project, stack, serving={"domain": None}, score=endpoint("container", server="kubernetes"))
+        assert "TLS needs one" in problems(project, stack)[f"{AT}.api.domain"][1]
+    describe(project, "dev-gcp", score=endpoint("container", server="kubernetes"))
+    file = project / "stacks/Pulumi.dev-gcp.yaml"
+    content = yaml.safe_load(file.read_text())
+    network = content["config"]["ai-platform:network"]
+    network["egress"] = "deny"
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    found = problems(project, "dev-gcp")[f"{AT}.api"]
+    assert "lets nobody read their keys" in found[1]
+    assert "network.allow" in found[2]
+    network["allow"] = ["203.0.113.0/24"]
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    assert load(project, "dev-gcp", today=TODAY)
 
 
 def test_a_gateway_wants_two_zones_and_few_throttles(project: Path):
@@ -211,13 +268,106 @@ def test_a_host_stands_for_one_endpoint(project: Path):
 def test_caches_and_services_belong_to_somebody(project: Path):
     serving = {
         "caches": {"answers": {"team": "rsk", "clients": ["scroe"]}},
-        "services": {"vision": {"teams": ["visoin"], "calls_per_day": 5}},
+        "services": {
+            "vision": {"teams": ["visoin"], "calls_per_day": 5},
+            "speech": {"teams": ["risk"], "calls_per_day": 5, "on": "gcp"},
+        },
     }
     describe(project, "dev", serving=serving, score=endpoint("function"))
     found = problems(project, "dev")
     assert "risk?" in found["serving.caches.answers.team"][2]
     assert "score?" in found["serving.caches.answers.clients[0]"][2]
     assert "vision?" in found["serving.services.vision.teams[0]"][2]
+    assert found["serving.services.speech.on"][1:] == ("the environment is not on gcp", "one of: aws")
+
+
+# What else of the environment has to be reached.
+OTHERS = ["secretsmanager", "sagemaker.api", "sagemaker.runtime"]
+
+
+@pytest.mark.parametrize(
+    ("tier", "nat", "private", "told"),
+    [
+        ("dev", "single", OTHERS, False),
+        ("dev", "none", None, False),
+        ("dev", "none", [*OTHERS, "transcribe"], True),
+        ("dev", "none", [*OTHERS, "transcribe", "transcribestreaming"], False),
+        # In prod a policy lets calls through that come by an endpoint, whatever other way there is.
+        ("prod", "per_zone", OTHERS, True),
+    ],
+)
+def test_a_service_is_called_where_there_is_a_way(
+    project: Path, tier: str, nat: str, private: list[str] | None, told: bool
+):
+    describe(project, "dev", serving={"services": {"speech": {"teams": ["risk"], "calls_per_day": 5}}})
+    file = project / "stacks/Pulumi.dev.yaml"
+    content = yaml.safe_load(file.read_text())
+    content["config"]["ai-platform:tier"] = tier
+    content["config"]["ai-platform:network"].update({"nat": nat, "egress": "open", "private_services": private})
+    file.write_text(yaml.safe_dump(content))
+    if not told:
+        assert load(project, "dev").serving.services
+        return
+    _, wrong, right = problems(project, "dev")["network.private_services"]
+    assert wrong.startswith("speech is called")
+    assert "transcribestreaming in the list" in right
+
+
+CLIENTS: dict[str, tuple[str, dict[str, Any], str, str]] = {
+    # what -> stack, the endpoint, what is wrong, what would be right
+    "real time on SageMaker": ("dev", endpoint("realtime"), "is isolated", "kind: container or function, or server: kubernetes"),
+    "asynchronous on SageMaker": ("dev", endpoint("async"), "is isolated", "kind: container or function"),
+    "serverless on SageMaker": ("dev", endpoint("serverless"), "in no network of ours", "kind: container or function"),
+    "real time on Vertex AI": ("dev-gcp", endpoint("realtime"), "network of Google's", "serverless, or server: kubernetes"),
+    "a run": ("dev", endpoint("batch"), "each record once", "no client"),
+    "a run on Google Cloud": ("dev-gcp", endpoint("batch"), "each record once", "no client"),
+    "a language model": ("dev-gcp", endpoint("llm"), "ask no cache of ours", "a client that asks it"),
+    "a language model of ours": ("dev", endpoint("llm", **WEIGHTS), "ask no cache of ours", "a client that asks it"),
+    "devices": ("dev", endpoint("edge"), "not in the network", "no client"),
+    "another team on Google Cloud": ("dev-gcp", endpoint("function", team="vision"), "vision's", "a cache of vision, or on: aws"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CLIENTS)
+def test_what_uses_no_cache_is_refused(project: Path, case: str):
+    stack, described, wrong, right = CLIENTS[case]
+    describe(project, stack, serving={"caches": {"answers": {"team": "risk", "clients": ["score"]}}}, score=described)
+    found = problems(project, stack)["serving.caches.answers.clients[0]"]
+    assert wrong in found[1]
+    assert right in found[2]
+
+
+@pytest.mark.parametrize("stack", ["dev", "dev-gcp"])
+def test_what_has_a_container_of_ours_in_the_network_uses_one(project: Path, stack: str):
+    able = {"function": {}, "container": {}, "realtime": CLUSTER}
+    if stack == "dev-gcp":
+        able |= {"serverless": {}, "async": {}}
+    endpoints = {kind: endpoint(kind, **more) for kind, more in able.items()}
+    describe(project, stack, serving={"caches": {"answers": {"team": "risk", "clients": sorted(able)}}}, **endpoints)
+    assert load(project, stack).serving.caches["answers"].clients == sorted(able)
+
+
+def test_on_aws_endpoints_of_several_teams_share_one(project: Path):
+    serving = {"caches": {"answers": {"team": "risk", "clients": ["score"]}}}
+    describe(project, "dev", serving=serving, score=endpoint("function", team="vision"))
+    assert load(project, "dev").serving.caches["answers"].clients == ["score"]
+
+
+def test_an_endpoint_has_one_cache_and_is_its_client_once(project: Path):
+    serving = {
+        "caches": {
+            "answers": {"team": "risk", "clients": ["score", "score"]},
+            "others": {"team": "risk", "clients": ["score"], "keep_minutes": 0},
+        }
+    }
+    describe(project, "dev", serving=serving, score=endpoint("function"))
+    found = problems(project, "dev")
+    assert "holds" in found["serving.caches.others.keep_minutes"][1] or found["serving.caches.others.keep_minutes"]
+    serving["caches"]["others"].pop("keep_minutes")
+    describe(project, "dev", serving=serving, score=endpoint("function"))
+    found = problems(project, "dev")
+    assert "twice" in found["serving.caches.answers.clients[1]"][1]
+    assert "keeps its answers in answers" in found["serving.caches.others.clients[0]"][1]
 
 
 RETRIEVAL: dict[str, tuple[str, dict[str, Any], str, str, str]] = {
@@ -227,11 +377,16 @@ RETRIEVAL: dict[str, tuple[str, dict[str, Any], str, str, str]] = {
     "no such guardrail": ("dev", {"corpora": {"policies": {"team": "risk", "readers": ["risk"], "guardrail": "strict"}}}, "retrieval.corpora.policies.guardrail", "no guardrail strict", ""),
     "nobody can ask": ("dev", {"corpora": {"policies": {"team": "risk", "readers": ["risk"]}}, "api": None}, "retrieval.api", "nobody can ask", "throttle_rps"),
     "topics on Google Cloud": ("dev-gcp", {"guardrails": {"strict": {"topics": {"law": {"definition": "Advice."}}}}, "corpora": {"policies": {"team": "risk", "readers": ["risk"], "guardrail": "strict"}}}, "retrieval.guardrails.strict.topics", "no filter for topics", "without topics"),
-    "a store in a database": ("dev", {"corpora": {"policies": {"team": "risk", "readers": ["risk"], "store": "database"}}}, "retrieval.corpora.policies.store", "not built", "vectors"),
+    "too few connections": ("dev-gcp", {"api": {"throttle_rps": 100}, "corpora": {"policies": {"team": "risk", "readers": ["risk"], "store": "database"}}}, "retrieval.database.size", "take 223 connections, and small has 200", "medium or large"),
+    "connections that no size has": ("dev-gcp", {"api": {"throttle_rps": 500}, "database": {"size": "large"}, "corpora": {"policies": {"team": "risk", "readers": ["risk"], "store": "database"}}}, "retrieval.database.size", "large has 600", "throttle_rps"),
+    "a database that is too small": ("dev-gcp", {"database": {"disk_gib": 5}}, "retrieval.database.disk_gib", "5 is too small", "20 or more"),
     "an embedding of elsewhere": ("dev", {"corpora": {"policies": {"team": "risk", "readers": ["risk"], "embedding": {"aws": "amazon.titan-embed-txt-v2:0"}}}}, "retrieval.corpora.policies.embedding.aws", "no corpus on aws", "amazon.titan-embed-text-v2:0"),
     "vectors that are too long": ("dev-gcp", {"corpora": {"policies": {"team": "risk", "readers": ["risk"], "embedding": {"dimensions": 1024}}}}, "retrieval.corpora.policies.embedding.dimensions", "do not have 1024", "768"),
     "tokens on Google Cloud": ("dev-gcp", {"corpora": {"policies": {"team": "risk", "readers": ["risk"], "chunks": {"tokens": 500}}}}, "retrieval.corpora.policies.chunks", "by characters", "no chunks"),
     "documents in two zones": ("dev", {"corpora": {"policies": {"team": "risk", "readers": ["risk"]}, "claims": {"team": "risk", "readers": ["risk"], "source": "curated"}}}, "retrieval.corpora.claims.source", "lie in raw", "raw"),
+    "a guardrail of nothing": ("dev", {"guardrails": {"open": {"pii": "off", "prompt_attack": "off", "harmful": "off"}}}, "retrieval.guardrails.open", "lets everything through", "not off"),
+    "two hyphens": ("dev", {"guardrails": {"very--strict": {}}}, "retrieval.guardrails.very--strict", "wrong form", "single hyphens"),
+    "a long name": ("dev", {"guardrails": {"a" * 33: {}}}, f"retrieval.guardrails.{'a' * 33}", "too long", "32 characters"),
     "a host of the corpora": ("dev", {"api": {"throttle_rps": 20, "domain": "ask.ml.example.com"}}, "retrieval.api.domain", "no key here", "auth"),
     "no such persona": ("dev", {"prompt_readers": ["auditr"]}, "retrieval.prompt_readers[0]", "no persona auditr", "auditor?"),
 }  # fmt: skip
@@ -245,6 +400,60 @@ def test_bad_retrieval_is_reported(project: Path, what: str):
     assert list(found) == [key], found
     assert wrong in found[key][1], found[key]
     assert right in found[key][2], found[key]
+
+
+def test_a_guardrail_of_words_alone_is_one(project: Path):
+    off = {"pii": "off", "prompt_attack": "off", "harmful": "off"}
+    describe(project, "dev", retrieval={"guardrails": {"polite": {**off, "words": ["darn"]}}})
+    assert load(project, "dev", today=TODAY).retrieval.guardrails["polite"].words == ["darn"]
+
+
+def test_many_endpoints_in_a_cluster_look_at_its_pools_once(project: Path, monkeypatch: pytest.MonkeyPatch):
+    made: list[Any] = []
+
+    class Counted(Capacity):
+        def __init__(self, *args: Any) -> None:
+            made.append(args)
+            super().__init__(*args)
+
+    monkeypatch.setattr(checks_serving, "Capacity", Counted)
+    llm = endpoint("llm", **WEIGHTS, guardrail="default")
+    run = endpoint("batch", queue="train")
+    many = {f"e{i}": [endpoint("realtime", **CLUSTER), llm, run][i % 3] for i in range(30)}
+    describe(project, "dev", serving={"max_instances": 500}, retrieval={"guardrails": {"default": {}}}, **many)
+    assert len(load(project, "dev", today=TODAY).serving.endpoints) == 30
+    assert len(made) == 1
+
+
+def test_a_database_holds_corpora_on_google_cloud(project: Path):
+    corpus = {"team": "risk", "readers": ["risk"], "store": "database"}
+    describe(project, "dev-gcp", retrieval={"api": {"throttle_rps": 80}, "corpora": {"policies": corpus}})
+    assert load(project, "dev-gcp", today=TODAY).retrieval.corpora
+    # Whoever asks collections holds no connection.
+    describe(
+        project,
+        "dev-gcp",
+        retrieval={"api": {"throttle_rps": 900}, "corpora": {"policies": {**corpus, "store": "vectors"}}},
+    )
+    assert load(project, "dev-gcp", today=TODAY).retrieval.corpora
+
+
+def test_what_makes_tables_finds_the_database_and_its_secrets(project: Path):
+    corpora = {"policies": {"team": "risk", "readers": ["risk"], "store": "database"}}
+    describe(project, "dev", retrieval={"api": API, "corpora": corpora})
+    assert load(project, "dev", today=TODAY)
+    file = project / "stacks/Pulumi.dev.yaml"
+    content = yaml.safe_load(file.read_text())
+    network = content["config"]["ai-platform:network"] | {"nat": "none", "egress": "deny"}
+    for there, missing in (
+        (["secretsmanager", "sagemaker.api", "sagemaker.runtime"], "rds-data"),
+        (["rds-data"], "secretsmanager"),
+    ):
+        content["config"]["ai-platform:network"] = network | {"private_services": there}
+        file.write_text(yaml.safe_dump(content, sort_keys=False))
+        found = problems(project, "dev")["network.private_services"]
+        assert missing in found[1]
+        assert missing in found[2]
 
 
 @pytest.mark.parametrize(
@@ -302,7 +511,7 @@ def test_a_release_on_its_way_counts(kind: str, changes: dict[str, Any], most: i
 
 
 def test_tables_speak_of_kinds_that_there_are():
-    kinds = {*BASE, "kubernetes", "gpu"}
+    kinds = {*BASE, "kubernetes", "gpu", "pool"}
     for table in (RELEASES, NEVER_ZERO, COLD_START_MS):
         assert {kind for _, kind in table} <= kinds
     assert set(RELEASES) >= {

@@ -14,6 +14,7 @@ from components.aws.blocks.hosting import Place
 from components.contracts import Text
 from components.core import cloudwatch, hosting, iam, promises
 from components.core.accelerators import Machine
+from components.core.cloudwatch_rows import row
 from components.core.sagemaker import instance
 from components.scope import Component, Scope, after
 
@@ -94,6 +95,9 @@ class EndpointArgs:
     key: contracts.Key
     """Of volumes."""
     alarms: Sequence[cloudwatch.Alarm]
+    kind: str = "realtime"
+    owner: str | None = None
+    """The team's name."""
     critical: Sequence[Text] = ()
     warning: Sequence[Text] = ()
     team: Sequence[Text] = ()
@@ -164,6 +168,15 @@ class Endpoint(Component):
             id=after(endpoint.arn, *ready),
             address=after(endpoint.name, *ready),
             version=pulumi.Output.from_input(args.version),
+            row=row(
+                name,
+                args.kind,
+                args.owner,
+                args.alarms,
+                arns=list(alarms.outputs.names.values()),
+                region=scope.region,
+                log=f"{hosting.HOSTS}/{self.physical}",
+            ),
         )
         self.finish(self.outputs)
 

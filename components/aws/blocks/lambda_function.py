@@ -43,6 +43,10 @@ class LambdaFunctionArgs:
     """What it may do besides writing its log and its traces."""
     network: contracts.Network | None
     """None for one that only speaks to AWS about what is set up, and sees no data."""
+    to: Mapping[str, tuple[contracts.Text, tuple[int, int]]] = field(
+        default_factory=dict[str, tuple[contracts.Text, tuple[int, int]]]
+    )
+    """What else it reaches in the network: group and ports, by a name of ours."""
     key: contracts.Key
     """Of its environment variables."""
     logs_key: contracts.Key
@@ -85,7 +89,9 @@ class LambdaFunction(Component):
         if args.network is not None:
             security = SecurityGroup(
                 f"{name}-network",
-                SecurityGroupArgs(label=name, description="Function: HTTPS out, nothing in", network=args.network),
+                SecurityGroupArgs(
+                    label=name, description="Function: HTTPS out, nothing in", network=args.network, to=args.to
+                ),
                 scope=scope,
                 parent=self,
             ).outputs.id

@@ -1,12 +1,14 @@
 """Where the machines of one workload may call, and who may call them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pulumi
 import pulumi_aws as aws
 
 from components import contracts
+from components.aws.blocks.way import Way, WayArgs
+from components.contracts import Text
 from components.scope import Component, Scope, after
 
 
@@ -22,12 +24,15 @@ class SecurityGroupArgs:
     """Services behind a gateway that it calls, where ways out are closed."""
     inside: tuple[str, int | None, int | None] | None = None
     """Protocol and ports, first and last, that its machines have open for one another; None for none."""
+    to: Mapping[str, tuple[Text, tuple[int, int]]] = field(default_factory=dict[str, tuple[Text, tuple[int, int]]])
+    """What else it reaches, by a name of ours: group and ports, whose side is opened too."""
 
 
 class SecurityGroup(Component):
     """A group that lets nobody in, HTTPS out to where the network's workloads may call, and its own machines to one another.
 
-    Owns the group and its rules. Never owns the machines. Costs nothing; a destroy takes it away after the machines in it.
+    Owns the group, its rules, and those of the groups that it reaches. Never owns the machines. Costs nothing; a destroy takes it
+    away after the machines in it.
 
     >>> args = SecurityGroupArgs(label="jobs", description="Jobs: HTTPS out", network=network, inside=("-1", None, None))
     >>> group = SecurityGroup("jobs-network", args, scope=scope, parent=parent).outputs.id
@@ -79,5 +84,8 @@ class SecurityGroup(Component):
                 )
                 for way, make in both.items()
             ]
+        for label, (target, ports) in sorted(args.to.items()):
+            way = WayArgs(source=group.id, target=target, ports=ports, description=f"{args.label} to {label}")
+            rules.append(Way(f"{name}-to-{label}", way, scope=scope, parent=self))
         self.outputs = contracts.SecurityGroup(id=after(group.id, *rules))
         self.finish(self.outputs)

@@ -19,6 +19,11 @@ _NAME_THE_SOURCE = frozenset({"vpc-flow-logs.amazonaws.com"})
 _PODS = "pods.eks.amazonaws.com"
 
 
+def connect(entry: contracts.Entry) -> iam.Statement:
+    """The right to connect to a cache: which one, and as whom ("Authenticating with IAM", ElastiCache)."""
+    return iam.allow(["elasticache:Connect"], list(entry.connects), sid="Connect")
+
+
 @dataclass(frozen=True, kw_only=True)
 class WorkloadArgs:
     """What one workload is and may do."""

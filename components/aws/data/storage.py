@@ -55,6 +55,8 @@ class StorageArgs:
     expire_after_days: int | None = None
     expiries: Mapping[str, int] = field(default_factory=dict[str, int])
     """Prefix to the days after which what lies under it is deleted."""
+    forgotten: Sequence[str] = ()
+    """Prefixes of those under which a deleted object leaves no old version behind for longer than S3 takes, a day."""
     old_versions_days: int = 30
     old_versions_kept: int | None = None
     events: bool = False
@@ -191,6 +193,7 @@ class Storage(Component):
                 cool_after_days=args.cool_after_days,
                 expire_after_days=args.expire_after_days,
                 expiries=args.expiries,
+                forgotten=args.forgotten,
                 old_versions_days=args.old_versions_days,
                 old_versions_kept=args.old_versions_kept,
             ),
@@ -348,12 +351,14 @@ def lifecycle(
     cool_after_days: int | None = None,
     expire_after_days: int | None = None,
     expiries: Mapping[str, int] | None = None,
+    forgotten: Sequence[str] = (),
     old_versions_days: int = 30,
     old_versions_kept: int | None = None,
 ) -> "list[aws.s3.BucketLifecycleConfigurationRuleArgsDict]":
     """The rules of a bucket by age, in days; `old_versions_kept` versions of an object outlive `old_versions_days`.
 
-    What would go before it has cooled is not cooled: S3 refuses such a pair of rules.
+    What would go before it has cooled is not cooled: S3 refuses such a pair of rules. Of two rules that both let an old version
+    go the shorter holds ("Examples of S3 Lifecycle configurations": overlapping filters).
 
     >>> [rule["id"] for rule in lifecycle(cool_after_days=60, expiries={"checkpoints/": 14})]
     ['abandoned-uploads', 'old-versions', 'cool', 'expire-checkpoints']
@@ -394,12 +399,13 @@ def lifecycle(
         )
     ages = {**({"": expire_after_days} if expire_after_days else {}), **(expiries or {})}
     for prefix, days in ages.items():
-        rules.append(
-            {
-                "id": f"expire-{prefix.rstrip('/') or 'everything'}",
-                "status": "Enabled",
-                "filter": {"prefix": prefix},
-                "expiration": {"days": days},
-            }
-        )
+        rule: aws.s3.BucketLifecycleConfigurationRuleArgsDict = {
+            "id": f"expire-{prefix.rstrip('/') or 'everything'}",
+            "status": "Enabled",
+            "filter": {"prefix": prefix},
+            "expiration": {"days": days},
+        }
+        if prefix in forgotten:
+            rule["noncurrent_version_expiration"] = {"noncurrent_days": 1}
+        rules.append(rule)
     return rules

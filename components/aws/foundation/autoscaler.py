@@ -116,7 +116,7 @@ class Autoscaler(Component):
         for event, (source, kind) in _EVENTS.items():
             rule = aws.cloudwatch.EventRule(
                 f"{self.name}-{event}",
-                name=scope.names.of(f"{self.name}-{event}"),
+                name=scope.names.of(f"{self.name}-{event}", "event_rule"),
                 description=f"{kind}, for Karpenter.",
                 event_pattern=json.dumps({"source": [source], "detail-type": [kind]}),
                 opts=self.options(),

@@ -193,6 +193,12 @@ _VECTORS = (
     "s3vectors:*Index", "s3vectors:*VectorBucket", "s3vectors:ListIndexes", "s3vectors:ListTagsForResource",
     "s3vectors:TagResource", "s3vectors:UntagResource",
 )  # fmt: skip
+# Neither a statement, nor a password.
+_CLUSTERS_OF_DATABASES = (
+    "rds:*DBClusterParameterGroup", "rds:*DBSubnetGroup", "rds:*HttpEndpoint", "rds:AddTagsToResource", "rds:CreateDBCluster",
+    "rds:CreateDBInstance", "rds:DeleteDBCluster", "rds:DeleteDBInstance", "rds:ListTagsForResource", "rds:ModifyDBCluster",
+    "rds:ModifyDBInstance", "rds:RebootDBInstance", "rds:RemoveTagsFromResource",
+)  # fmt: skip
 _APIS = tuple(
     f"apigateway:{verb}" for verb in ("DELETE", "GET", "PATCH", "POST", "PUT", "TagResource", "UntagResource")
 )
@@ -706,6 +712,30 @@ class Delivery(Component):
                 sid="Vectors",
             ),
             iam.allow(_APIS, [f"{apis}/apis", f"{apis}/apis/*", f"{apis}/tags/*"], sid="Apis"),
+            iam.allow(
+                _CLUSTERS_OF_DATABASES,
+                [
+                    *(
+                        f"arn:aws:rds:{at}:{kind}:{scope.names.of('corpora*')}"
+                        for kind in ("cluster", "cluster-pg", "db", "subgrp")
+                    ),
+                    # Of an instance that names none.
+                    *(f"arn:aws:rds:{at}:{kind}:default*" for kind in ("og", "pg")),
+                ],
+                sid="DatabaseOfCorpora",
+            ),
+            # RDS makes and rotates its owner's password, in the name of whoever makes the cluster.
+            iam.allow(
+                ["secretsmanager:CreateSecret", "secretsmanager:RotateSecret", "secretsmanager:TagResource"],
+                [f"arn:aws:secretsmanager:{at}:secret:rds!cluster-*"],
+                sid="PasswordOfItsOwner",
+            ),
+            # The program calls the function that makes tables, once a corpus.
+            iam.allow(
+                ["lambda:InvokeFunction"],
+                [f"arn:aws:lambda:{at}:function:{scope.names.of('corpora-tables', 'function')}"],
+                sid="MakesTables",
+            ),
             *(
                 iam.allow(
                     ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey*"],

@@ -20,11 +20,13 @@ ANYWHERE = "0.0.0.0/0"
 # no other way out, all that this platform's workloads call; else only what should never leave the network.
 _ALWAYS = ("secretsmanager",)
 _CLOSED = ("kms", "logs", "monitoring", "sns", "sqs", "sts", "xray")
-Feature = Literal["cluster", "batch", "notebooks", "serving", "retrieval"]
+Feature = Literal["cluster", "doors", "batch", "notebooks", "serving", "retrieval", "database"]
 _FEATURES: Mapping[Feature, tuple[str, ...]] = {
     # Machines, their images, Pod Identity, Karpenter (isolatedVPC: its images by ssm), the drivers of disks, the agent of
     # CloudWatch ("Private cluster requirements"). Nothing in the cluster calls autoscaling, elasticloadbalancing or fsx.
     "cluster": ("ec2", "ecr.api", "ecr.dkr", "eks", "eks-auth", "ssm"),
+    # What registers pods of the cluster with the load balancer.
+    "doors": ("ec2", "elasticloadbalancing"),
     # The agent of machines that Batch starts ("Considerations for AWS Batch", interface endpoints).
     "batch": ("ec2", "ecr.api", "ecr.dkr", "ecs", "ecs-agent", "ecs-telemetry"),
     # "Connect Studio in a VPC to external resources".
@@ -33,6 +35,8 @@ _FEATURES: Mapping[Feature, tuple[str, ...]] = {
     "serving": ("ecr.api", "ecr.dkr", "sagemaker.runtime"),
     # S3 Vectors is called by Bedrock alone.
     "retrieval": ("bedrock-agent", "bedrock-agent-runtime", "bedrock-runtime"),
+    # The Data API, by which the tables of corpora are made ("Creating an Amazon VPC endpoint for Amazon RDS Data API").
+    "database": ("rds-data",),
 }
 
 
@@ -51,6 +55,8 @@ class NetworkArgs:
     """Whether something stands towards the internet: then public subnets are there without NAT as well."""
     features: Collection[Feature] = ("cluster", "batch", "notebooks")
     """What is in the network: for it the default list has what it calls. An endpoint costs, a missing one stops machines."""
+    private: Collection[str] = ()
+    """Services that get an interface endpoint by default whatever other way there is."""
     endpoints: Sequence[str] | None = None
     """Services with an interface endpoint, in place of the default list."""
     flow_logs: bool = True
@@ -92,7 +98,9 @@ class Network(Component):
         super().__init__(name, scope, parent)
         self._args = args
         self._plan: AwsPlan = aws_plan(args.cidr, len(args.zones))
-        self.endpoints = services(nat=args.nat, egress=args.egress, features=args.features, wanted=args.endpoints)
+        self.endpoints = services(
+            nat=args.nat, egress=args.egress, features=args.features, private=args.private, wanted=args.endpoints
+        )
         self._vpc = aws.ec2.Vpc(
             f"{name}-vpc",
             cidr_block=str(args.cidr),
@@ -121,6 +129,7 @@ class Network(Component):
             if args.egress == "deny"
             else {},
             public_subnets=[after(subnet.id, *rest, *recorded) for subnet, *rest in public] if args.public else [],
+            public_ranges=[str(cidr) for cidr in self._plan.public] if args.public else [],
         )
         self.finish(self.outputs)
 
@@ -394,7 +403,14 @@ class Network(Component):
         return [log]
 
 
-def services(*, nat: str, egress: str, features: Collection[Feature], wanted: Sequence[str] | None) -> tuple[str, ...]:
+def services(
+    *,
+    nat: str,
+    egress: str,
+    features: Collection[Feature],
+    private: Collection[str] = (),
+    wanted: Sequence[str] | None,
+) -> tuple[str, ...]:
     """The services that get an interface endpoint: those `wanted`, else a list by whether workloads have another way out.
 
     >>> services(nat="none", egress="open", features=[], wanted=["sts"])
@@ -405,9 +421,9 @@ def services(*, nat: str, egress: str, features: Collection[Feature], wanted: Se
     if wanted is not None:
         return tuple(dict.fromkeys(wanted))
     if nat != "none" and egress == "open":
-        return _ALWAYS
+        return tuple(dict.fromkeys((*_ALWAYS, *private)))
     called = (service for feature, known in _FEATURES.items() if feature in features for service in known)
-    return tuple(dict.fromkeys((*_ALWAYS, *_CLOSED, *called)))
+    return tuple(dict.fromkeys((*_ALWAYS, *_CLOSED, *called, *private)))
 
 
 def _rule(number: int, protocol: str, low: int, high: int, cidr: str) -> dict[str, Any]:

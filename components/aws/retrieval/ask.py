@@ -12,6 +12,8 @@ from components.aws.blocks.alarms import Alarms, AlarmsArgs
 from components.aws.blocks.worker import Worker, WorkerArgs
 from components.contracts import Text
 from components.core import iam, retrieval
+from components.core.cloudwatch_rows import row
+from components.core.rows import Row
 from components.scope import Component, Scope, after
 from components.spec.retrieval import Asking, Corpus
 from components.spec.serving import Tokens
@@ -101,9 +103,10 @@ class Ask(Component):
             opts=self.options(),
         )
         stage = self._stage(api, route)
-        self._watch(api, worker)
+        row = self._watch(api, worker)
         self.outputs = contracts.Ask(
-            address=after(pulumi.Output.concat(api.api_endpoint, "/v1"), stage, permission, *self._grants(api))
+            address=after(pulumi.Output.concat(api.api_endpoint, "/v1"), stage, permission, *self._grants(api)),
+            row=row,
         )
         self.finish(self.outputs)
 
@@ -252,7 +255,7 @@ class Ask(Component):
             if any(team in spec.readers for spec in args.corpora.values())
         ]
 
-    def _watch(self, api: aws.apigatewayv2.Api, worker: contracts.Worker) -> None:
+    def _watch(self, api: aws.apigatewayv2.Api, worker: contracts.Worker) -> Row:
         args, scope = self._args, self.scope
         namespace = scope.names.full(retrieval.NAMESPACE)
         aws.cloudwatch.LogMetricFilter(
@@ -263,13 +266,12 @@ class Ask(Component):
             metric_transformation={"name": retrieval.FOREIGN, "namespace": namespace, "value": "1"},
             opts=self.options(),
         )
-        Alarms(
+        found = retrieval.aws_asking(namespace, api.id, worker.name)
+        made = Alarms(
             f"{self.name}-alarm",
-            AlarmsArgs(
-                alarms=retrieval.aws_asking(namespace, api.id, worker.name),
-                critical=args.critical,
-                warning=args.warning,
-            ),
+            AlarmsArgs(alarms=found, critical=args.critical, warning=args.warning),
             scope=scope,
             parent=self,
-        )
+        ).outputs
+        arns, log = list(made.names.values()), f"/aws/lambda/{worker.name}"
+        return row("corpora", "retrieval", None, found, arns=arns, region=scope.region, log=log)

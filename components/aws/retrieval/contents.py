@@ -1,5 +1,6 @@
 """Retrieval: the table of contents. What is built, in which order, and what each part hands to the next."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pulumi
@@ -7,6 +8,7 @@ import pulumi
 from components import contracts, plan
 from components.aws.retrieval.ask import Ask, AskArgs
 from components.aws.retrieval.corpora import Corpora, CorporaArgs
+from components.aws.retrieval.database import Database, DatabaseArgs
 from components.aws.retrieval.guardrails import Guardrails, GuardrailsArgs
 from components.scope import Scope
 from components.spec.environment import Environment
@@ -35,6 +37,29 @@ def build(
     if not corpora or retrieval.api is None:
         return contracts.Retrieval(guardrails=guardrails)
     zone = next(iter(corpora.values())).source
+    key, secrets_key = base.keys.domains[environment.data.zones[zone].key], base.keys.domains["secrets"]
+    tags = {name: plan.team_tags(environment, spec.team) for name, spec in corpora.items()}
+    tables: Mapping[str, contracts.Table] = {}
+    if stored := {name: spec for name, spec in corpora.items() if spec.store == "database"}:
+        tables = Database(
+            "corpora-database",
+            DatabaseArgs(
+                corpora=stored,
+                size=retrieval.database.size,
+                network=base.network,
+                key=key,
+                secrets_key=secrets_key,
+                compute_key=base.keys.domains["compute"],
+                logs_key=base.keys.domains["logs"],
+                boundary=base.boundary,
+                recovery_days=0 if scope.deletable else environment.keys.deletion_days,
+                organization=environment.cloud.aws.organization if environment.cloud.aws else None,
+                warning=base.notifications.warning,
+                tags=tags,
+            ),
+            scope=scope,
+            parent=parent,
+        ).outputs.tables
     common: dict[str, Any] = {
         "corpora": corpora,
         "bucket": base.storage[zone],
@@ -48,9 +73,11 @@ def build(
         "corpora",
         CorporaArgs(
             **common,
-            key=base.keys.domains[environment.data.zones[zone].key],
+            key=key,
+            tables=tables,
+            secrets_key=secrets_key,
             teams=base.notifications.teams,
-            tags={name: plan.team_tags(environment, spec.team) for name, spec in corpora.items()},
+            tags=tags,
         ),
         scope=scope,
         parent=parent,

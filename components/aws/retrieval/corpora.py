@@ -13,7 +13,9 @@ from components.aws.blocks.worker import Worker, WorkerArgs
 from components.aws.blocks.workload import Workload, WorkloadArgs
 from components.contracts import Text
 from components.core import iam, retrieval
+from components.core.cloudwatch_rows import row
 from components.core.cron import eventbridge
+from components.core.rows import Row
 from components.scope import Component, Scope, after
 from components.spec.retrieval import Corpus
 
@@ -29,6 +31,14 @@ _HOUR = 3600
 # What a knowledge base keeps with each vector for itself. S3 Vectors lets a filter see 2 KB ("Limitations and restrictions"), and
 # a passage is longer: an index that filters by these takes no documents.
 _NO_FILTER = ("AMAZON_BEDROCK_TEXT", "AMAZON_BEDROCK_METADATA")
+# Of a table, as runtime/aws/corpora_database.py makes it.
+_COLUMNS: "aws.bedrock.AgentKnowledgeBaseStorageConfigurationRdsConfigurationFieldMappingArgsDict" = {
+    "primary_key_field": "id",
+    "vector_field": "embedding",
+    "text_field": "chunks",
+    "metadata_field": "metadata",
+    "custom_metadata_field": "custom_metadata",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +56,10 @@ class CorporaArgs:
     logs_key: contracts.Key
     """Encrypts the queues; its policy lets EventBridge use it."""
     boundary: contracts.Boundary
+    tables: Mapping[str, contracts.Table] = field(default_factory=dict[str, contracts.Table])
+    """Of the corpora with a database."""
+    secrets_key: contracts.Key | None = None
+    """Encrypts the secrets of those."""
     warning: Sequence[Text] = ()
     teams: Mapping[str, Sequence[Text]] = field(default_factory=dict[str, Sequence[Text]])
     """Topics of the teams that own corpora; of the others `warning` is told."""
@@ -53,22 +67,32 @@ class CorporaArgs:
     """Tags of each corpus besides."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Store:
+    """Where a knowledge base keeps its passages, and what it may do there."""
+
+    storage: "aws.bedrock.AgentKnowledgeBaseStorageConfigurationArgsDict"
+    may: Sequence[iam.Statement]
+
+
 class Corpora(Component):
-    """Knowledge bases of Bedrock on S3 Vectors: one a corpus, with a folder, an index, an identity and a team of its own.
+    """Knowledge bases of Bedrock: one a corpus, with a folder, an index or a table, an identity and a team of its own.
 
     A document that comes, changes or goes is told to a queue by EventBridge, and a function does what follows; every night each
     corpus is compared with its folder as a whole. What could not be done comes again twelve times, then lies with the dead
-    letters for a fortnight. The identity of a knowledge base reads its own folder and its own index only.
+    letters for a fortnight. The identity of a knowledge base reads its own folder and its own index or table only.
 
-    Owns the vector bucket and its indexes, knowledge bases and data sources with their roles, the queues, the rule, the
-    schedules, the function and the alarms. Never owns the documents, their bucket, or who may ask. All corpora lie in one zone.
+    Owns the vector bucket and its indexes, where a corpus lies there, knowledge bases and data sources with their roles, the
+    queues, the rule, the schedules, the function and the alarms. Never owns a table, the documents, their bucket, or who may ask.
+    All corpora lie in one zone.
 
     The stores hold nothing that the documents do not: none of them is protected, and a change of an embedding builds its corpus
     anew. Until then nobody finds anything in it. What a data source wrote goes with it in every tier: left behind it would be
     found for ever, whatever becomes of the documents.
 
-    Costs a month (us-east-1, 2025): 0.06 USD a GB of vectors and 0.20 a GB that is written, 2.50 a million questions; embeddings
-    of Titan 0.02 a million tokens; the function and the queues cents, an alarm 0.10. A destroy takes it all; the documents stay.
+    Costs a month (us-east-1, 2025): 0.06 USD a GB of vectors and 0.20 a GB that is written, 2.50 a million questions;
+    embeddings of Titan 0.02 a million tokens; the function and the queues cents, an alarm 0.10. A destroy takes it all; the
+    documents stay.
 
     >>> policies = Corpus.model_validate({"team": "risk", "readers": ["risk"]})
     >>> args = CorporaArgs(
@@ -85,64 +109,122 @@ class Corpora(Component):
         """Make the stores, and what fills them."""
         super().__init__(name, scope, parent)
         self._args = args
-        # The cheapest place that a knowledge base takes, and the only one whose index can be declared.
-        vectors = aws.s3.VectorsVectorBucket(
-            f"{name}-vectors",
-            vector_bucket_name=scope.names.of("vectors", "vectors"),
-            encryption_configurations=[{"sse_type": "aws:kms", "kms_key_arn": args.key.id}],
-            force_destroy=True,
-            opts=self.options(),
-        )
-        stores = {corpus: self._store(corpus, spec, vectors) for corpus, spec in args.corpora.items()}
+        vectors = None
+        if any(spec.store == "vectors" for spec in args.corpora.values()):
+            # The cheapest place that a knowledge base takes, and the only one whose index can be declared.
+            vectors = aws.s3.VectorsVectorBucket(
+                f"{name}-vectors",
+                vector_bucket_name=scope.names.of("vectors", "vectors"),
+                encryption_configurations=[{"sse_type": "aws:kms", "kms_key_arn": args.key.id}],
+                force_destroy=True,
+                opts=self.options(),
+            )
+        stores = {
+            corpus: self._base(corpus, spec, self._index(corpus, spec, vectors))
+            if vectors is not None and spec.store == "vectors"
+            else self._base(corpus, spec, self._rows(args.tables[corpus]))
+            for corpus, spec in args.corpora.items()
+        }
         queue, failed = self._queues()
         worker = self._worker(stores, queue)
         told = [self._mapping(queue, worker), self._rule(queue, failed), *self._schedules(queue, failed)]
-        self._watch(worker)
+        rows = self._watch(worker)
         self.outputs = contracts.Corpora(
             ids={corpus: after(base.id, source, *told) for corpus, (base, source) in stores.items()},
             sources={
                 corpus: pulumi.Output.concat(args.bucket.uri, f"/{DOCUMENTS}{corpus}/") for corpus in args.corpora
             },
+            rows=rows,
         )
         self.finish(self.outputs)
 
     # -- stores
 
-    def _store(
-        self, corpus: str, spec: Corpus, vectors: aws.s3.VectorsVectorBucket
-    ) -> tuple[aws.bedrock.AgentKnowledgeBase, aws.bedrock.AgentDataSource]:
-        """The knowledge base of a corpus, and its way to the documents."""
-        args, scope, label = self._args, self.scope, f"{self.name}-{corpus}"
-        tags, length = dict(args.tags.get(corpus, {})), retrieval.dimensions(spec.embedding, "aws")
-        # All of these keep their names, so what is replaced has to go first.
-        renewed = self.options(delete_before_replace=True)
+    def _index(self, corpus: str, spec: Corpus, vectors: aws.s3.VectorsVectorBucket) -> _Store:
+        """An index of S3 Vectors, and what its knowledge base may do there."""
+        args, scope = self._args, self.scope
         index = aws.s3.VectorsIndex(
-            f"{label}-index",
+            f"{self.name}-{corpus}-index",
             index_name=scope.names.of(corpus, "vectors"),
             vector_bucket_name=vectors.vector_bucket_name,
             data_type="float32",
             distance_metric="cosine",
-            dimension=length,
+            dimension=retrieval.dimensions(spec.embedding, "aws"),
             metadata_configuration={"non_filterable_metadata_keys": list(_NO_FILTER)},
             encryption_configurations=[{"sse_type": "aws:kms", "kms_key_arn": args.key.id}],
-            tags=tags,
-            opts=renewed,
+            tags=dict(args.tags.get(corpus, {})),
+            opts=self._renewed(),
         )
+        may = [
+            "s3vectors:DeleteVectors",
+            "s3vectors:GetIndex",
+            "s3vectors:GetVectors",
+            "s3vectors:ListVectors",
+            "s3vectors:PutVectors",
+            "s3vectors:QueryVectors",
+        ]
+        return _Store(
+            storage={"type": "S3_VECTORS", "s3_vectors_configuration": {"index_arn": index.index_arn}},
+            may=[iam.allow(may, [index.index_arn])],
+        )
+
+    def _rows(self, table: contracts.Table) -> _Store:
+        """A table of Aurora, and what its knowledge base may do there: sign in as one of its users, and no other."""
+        args, scope = self._args, self.scope
+        if args.secrets_key is None:
+            raise ValueError("a corpus with a database signs in with a secret, which a key encrypts")
+        context: iam.Condition = {"StringEquals": {"kms:EncryptionContext:SecretARN": table.secret}}
+        return _Store(
+            storage={
+                "type": "RDS",
+                "rds_configuration": {
+                    "resource_arn": table.cluster,
+                    "credentials_secret_arn": table.secret,
+                    "database_name": table.database,
+                    "table_name": table.name,
+                    "field_mapping": _COLUMNS,
+                },
+            },
+            may=[
+                iam.allow(["rds:DescribeDBClusters"], [table.cluster]),
+                iam.allow(["rds-data:BatchExecuteStatement", "rds-data:ExecuteStatement"], [table.cluster]),
+                iam.allow(["secretsmanager:GetSecretValue"], [table.secret]),
+                iam.allow(
+                    ["kms:Decrypt"],
+                    [args.secrets_key.id],
+                    when=iam.both(iam.via(scope.region, "secretsmanager"), context),
+                ),
+            ],
+        )
+
+    def _renewed(self) -> pulumi.ResourceOptions:
+        """Of what keeps its name, so that what is replaced has to go first."""
+        return self.options(delete_before_replace=True)
+
+    def _base(
+        self, corpus: str, spec: Corpus, store: _Store
+    ) -> tuple[aws.bedrock.AgentKnowledgeBase, aws.bedrock.AgentDataSource]:
+        """The knowledge base of a corpus, and its way to the documents."""
+        args, scope, label = self._args, self.scope, f"{self.name}-{corpus}"
+        tags, renewed = dict(args.tags.get(corpus, {})), self._renewed()
         model = f"arn:aws:bedrock:{scope.region}::foundation-model/{spec.embedding.aws}"
         vector: aws.bedrock.AgentKnowledgeBaseKnowledgeBaseConfigurationVectorKnowledgeBaseConfigurationArgsDict = {
             "embedding_model_arn": model
         }
         if spec.embedding.dimensions is not None:
             vector["embedding_model_configuration"] = {
-                "bedrock_embedding_model_configuration": {"dimensions": length, "embedding_data_type": "FLOAT32"}
+                "bedrock_embedding_model_configuration": {
+                    "dimensions": spec.embedding.dimensions,
+                    "embedding_data_type": "FLOAT32",
+                }
             }
         base = aws.bedrock.AgentKnowledgeBase(
             f"{label}-base",
             name=scope.names.of(corpus, "knowledge_base"),
             description=f"Corpus {corpus} of {scope.environment}.",
-            role_arn=self._identity(corpus, model, index),
+            role_arn=self._identity(corpus, model, store.may),
             knowledge_base_configuration={"type": "VECTOR", "vector_knowledge_base_configuration": vector},
-            storage_configuration={"type": "S3_VECTORS", "s3_vectors_configuration": {"index_arn": index.index_arn}},
+            storage_configuration=store.storage,
             tags=tags,
             opts=renewed,
         )
@@ -175,7 +257,7 @@ class Corpora(Component):
         )
         return base, source
 
-    def _identity(self, corpus: str, model: str, index: aws.s3.VectorsIndex) -> Text:
+    def _identity(self, corpus: str, model: str, may: Sequence[iam.Statement]) -> Text:
         """What a knowledge base runs as ("Create a service role for Amazon Bedrock Knowledge Bases")."""
         args, scope = self._args, self.scope
         folder = f"{DOCUMENTS}{corpus}/*"
@@ -193,17 +275,7 @@ class Corpora(Component):
                         when=iam.both(mine, {"StringLike": {"s3:prefix": [folder]}}),
                     ),
                     iam.allow(["s3:GetObject"], [pulumi.Output.concat(args.bucket.resource, "/", folder)], when=mine),
-                    iam.allow(
-                        [
-                            "s3vectors:DeleteVectors",
-                            "s3vectors:GetIndex",
-                            "s3vectors:GetVectors",
-                            "s3vectors:ListVectors",
-                            "s3vectors:PutVectors",
-                            "s3vectors:QueryVectors",
-                        ],
-                        [index.index_arn],
-                    ),
+                    *may,
                     # Documents, vectors, and what Bedrock keeps while it reads ("Encryption of transient data storage during data
                     # ingestion"); through which services is not said, so no condition holds them to some.
                     iam.allow(["kms:Decrypt", "kms:GenerateDataKey"], [args.key.id]),
@@ -418,7 +490,8 @@ class Corpora(Component):
 
     # -- what is watched
 
-    def _watch(self, worker: contracts.Worker) -> None:
+    def _watch(self, worker: contracts.Worker) -> dict[str, Row]:
+        """The alarms, and the row of each corpus, and of what fills them all."""
         args, scope = self._args, self.scope
         namespace = scope.names.full(retrieval.NAMESPACE)
         # By its field, so that a new corpus takes no new filter.
@@ -435,17 +508,24 @@ class Corpora(Component):
                 opts=self.options(),
             )
         dead = scope.names.of("documents-failed", "queue")
-        Alarms(
+        log, found = f"/aws/lambda/{worker.name}", retrieval.aws_ingestion(namespace, dead)
+        made = Alarms(
             f"{self.name}-ingestion-alarm",
-            AlarmsArgs(alarms=retrieval.aws_ingestion(namespace, dead), critical=args.warning, warning=args.warning),
+            AlarmsArgs(alarms=found, critical=args.warning, warning=args.warning),
             scope=scope,
             parent=self,
-        )
+        ).outputs
+        arns = list(made.names.values())
+        rows = {"corpora: ingestion": row("corpora", "ingestion", None, found, arns=arns, region=scope.region, log=log)}
         for corpus, spec in args.corpora.items():
             told = args.teams.get(spec.team) or args.warning
-            Alarms(
+            found, label = retrieval.aws_documents(corpus, namespace), f"corpus-{corpus}"
+            made = Alarms(
                 f"{self.name}-{corpus}-alarm",
-                AlarmsArgs(alarms=retrieval.aws_documents(corpus, namespace), critical=told, warning=told),
+                AlarmsArgs(alarms=found, critical=told, warning=told),
                 scope=scope,
                 parent=self,
-            )
+            ).outputs
+            arns = list(made.names.values())
+            rows[f"corpus {corpus}"] = row(label, "corpus", spec.team, found, arns=arns, region=scope.region, log=log)
+        return rows

@@ -18,8 +18,11 @@ PREFIX = "prompts"
 """Where in the zone; its age is bounded there by the life cycle of the bucket."""
 _OF_BEDROCK = "AWSLogs"
 """What Bedrock puts under the prefix by itself."""
+_OF_ENDPOINTS = "endpoints"
+"""Where models of ours in the cluster have their folders, beside it."""
 _READ = ("s3:GetObject", "s3:GetObjectVersion")
-_CHANGE = ("s3:DeleteObject", "s3:DeleteObjectVersion", "s3:PutObject")
+_ADD = ("s3:PutObject",)
+_DELETE = ("s3:DeleteObject", "s3:DeleteObjectVersion")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +36,16 @@ class PromptsArgs:
     personas: contracts.Personas
     readers: Sequence[str]
     """Personas that may read them; those that have a role."""
+    asked: bool = True
+    """Whether models of Bedrock are asked; what answers in the cluster writes here without being told by this."""
     critical: Sequence[Text] = ()
 
 
 class Prompts(Component):
     """Every prompt to a model of Bedrock and every answer, in the account and the region, in the zone of prompts.
+
+    What models of ours in the cluster are asked lies in the same zone, a folder each (`folder`): whoever reads the one reads the
+    other, for as long and with the same key. Their pods write it; see `Pod`.
 
     Bedrock has one such setting for an account and region, and an environment has an account of its own. What a request holds
     and what comes back is written as text and images; what is embedded is not, for the documents are there anyway. What is
@@ -46,8 +54,9 @@ class Prompts(Component):
 
     Owns the setting, the readers' policies, and the alarm when Bedrock could not write. Never owns the bucket: its policy lets
     Bedrock write and nobody else read (`statements`), which an identity's own policy cannot undo. Its copy in another region
-    is granted to nobody. Costs what it takes in the zone; 0.10 USD a month for the alarm. A destroy ends the logging, and
-    leaves what was logged to the zone.
+    is granted to nobody. Costs what it takes in the zone; 0.10 USD a month for the alarm; 5 USD for a million
+    objects of the cluster, of which a request makes two (S3 requests, us-east-1, 2026-09). A destroy ends the logging, and leaves
+    what was logged to the zone.
 
     >>> args = PromptsArgs(bucket=bucket, key=key, personas=contracts.Personas(roles={}), readers=["auditor"])
     >>> place = Prompts("prompts", args, scope=scope, parent=parent).outputs.place
@@ -59,12 +68,23 @@ class Prompts(Component):
         """Let readers in, watch, and begin to log."""
         super().__init__(name, scope, parent)
         self._args = args
-        made: list[pulumi.Resource] = [*self._readers(), self._watch()]
-        # Bedrock tries to write when it is told: the bucket's name resolves once its policy lets it.
-        setting = aws.bedrockmodel.InvocationLoggingConfiguration(
-            f"{name}-setting",
+        made = self._readers()
+        place = pulumi.Output.concat(args.bucket.uri, "/", PREFIX)
+        setting = self._setting() if args.asked else None
+        if setting:
+            made += [setting, self._watch()]
+        self.outputs = contracts.Prompts(
+            id=after(setting.id if setting else place, *made),
+            place=after(place, *made),
+        )
+        self.finish(self.outputs)
+
+    def _setting(self) -> aws.bedrockmodel.InvocationLoggingConfiguration:
+        return aws.bedrockmodel.InvocationLoggingConfiguration(
+            f"{self.name}-setting",
             logging_config={
-                "s3_config": {"bucket_name": args.bucket.name, "key_prefix": PREFIX},
+                # Bedrock tries to write when it is told: the bucket's name resolves once its policy lets it.
+                "s3_config": {"bucket_name": self._args.bucket.name, "key_prefix": PREFIX},
                 "text_data_delivery_enabled": True,
                 "image_data_delivery_enabled": True,
                 "video_data_delivery_enabled": True,
@@ -72,11 +92,6 @@ class Prompts(Component):
             },
             opts=self.options(),
         )
-        self.outputs = contracts.Prompts(
-            id=after(setting.id, *made),
-            place=after(pulumi.Output.concat(args.bucket.uri, "/", PREFIX), setting, *made),
-        )
-        self.finish(self.outputs)
 
     def _readers(self) -> list[pulumi.Resource]:
         args, scope = self._args, self.scope
@@ -122,28 +137,65 @@ class Prompts(Component):
         )
 
 
-def statements(bucket: str, account: str, region: str, names: Names, readers: Sequence[str]) -> list[iam.Statement]:
-    """What the policy of the zone's bucket says for it: Bedrock writes, `readers` read, and nobody else does either.
+def folder(endpoint: str) -> str:
+    """Where in the zone lies what a model of ours in the cluster is asked and answers.
 
-    By name and as text: the bucket is there before any role is. A service that copies or expires is none that reads: S3's copy
-    to another region needs other actions.
+    >>> folder("chat")
+    'prompts/endpoints/chat/'
+    """
+    return f"{PREFIX}/{_OF_ENDPOINTS}/{endpoint}/"
+
+
+def statements(
+    bucket: str,
+    account: str,
+    region: str,
+    names: Names,
+    readers: Sequence[str],
+    *,
+    asked: bool = True,
+    endpoints: Sequence[str] = (),
+) -> list[iam.Statement]:
+    """What the policy of the zone's bucket says for it: who is asked writes, `readers` read, and nobody else does either.
+
+    Bedrock writes where its models are `asked`, and the pods of these `endpoints`, each with its own role's consent besides. By
+    name and as text: the bucket is there before any role is. Nothing is deleted but by age. A service that copies or expires
+    is none that reads: S3's copy to another region needs other actions.
 
     >>> found = statements("acme-ai-dev-logs", "111111111111", "us-west-2", Names("acme-ai", "dev"), ["auditor"])
     >>> [statement["Sid"] for statement in found]
-    ['PromptsByBedrock', 'PromptsForReaders', 'PromptsUnchanged']
+    ['PromptsByBedrock', 'PromptsForReaders', 'PromptsUnchanged', 'PromptsByPods', 'PromptsOnce', 'PromptsStay']
     """
     arn = f"arn:aws:s3:::{bucket}"
-    roles = [f"arn:aws:iam::{account}:role/{names.of(reader, 'iam_role')}" for reader in readers]
     people: iam.Condition = {"BoolIfExists": {"aws:PrincipalIsAWSService": "false"}}
-    others = iam.both(people, {"ArnNotLike": {"aws:PrincipalArn": roles}} if roles else {})
-    return [
+
+    def but(*roles: str) -> iam.Condition:
+        arns = [f"arn:aws:iam::{account}:role/{names.of(role, 'iam_role')}" for role in roles]
+        return iam.both(people, {"ArnNotLike": {"aws:PrincipalArn": arns}} if arns else {})
+
+    pods = [f"{endpoint}-pods" for endpoint in endpoints]
+    by_bedrock = [
         iam.allow(
             ["s3:PutObject"],
             [f"{arn}/{PREFIX}/{_OF_BEDROCK}/{account}/BedrockModelInvocationLogs/*"],
             sid="PromptsByBedrock",
             principals={"Service": "bedrock.amazonaws.com"},
             when=iam.source(account, f"arn:aws:bedrock:{region}:{account}:*"),
+        )
+    ]
+    below = f"{arn}/{PREFIX}"
+    return [
+        *(by_bedrock if asked else []),
+        iam.deny(_READ, [f"{below}/*"], sid="PromptsForReaders", principals="*", when=but(*readers)),
+        iam.deny(_ADD, [f"{below}/{_OF_BEDROCK}/*"], sid="PromptsUnchanged", principals="*", when=people),
+        iam.deny(_ADD, [f"{below}/{_OF_ENDPOINTS}/*"], sid="PromptsByPods", principals="*", when=but(*pods)),
+        # "Enforce conditional writes on Amazon S3 buckets": what is there is not written over, not by its own writer either.
+        iam.deny(
+            _ADD,
+            [f"{below}/{_OF_ENDPOINTS}/*"],
+            sid="PromptsOnce",
+            principals="*",
+            when=iam.both(people, {"Null": {"s3:if-none-match": "true"}}),
         ),
-        iam.deny(_READ, [f"{arn}/{PREFIX}/*"], sid="PromptsForReaders", principals="*", when=others),
-        iam.deny(_CHANGE, [f"{arn}/{PREFIX}/{_OF_BEDROCK}/*"], sid="PromptsUnchanged", principals="*", when=people),
+        iam.deny(_DELETE, [f"{below}/*"], sid="PromptsStay", principals="*", when=people),
     ]

@@ -146,6 +146,8 @@ class Asynchronous(Component):
                 answers=Answers(good=said, bad=failed, good_topic=good, bad_topic=bad),
                 key=args.compute_key,
                 alarms=[*hosting.alarms(watched), lost],
+                kind=spec.kind,
+                owner=spec.team,
                 critical=args.critical,
                 warning=args.warning,
                 team=args.team,
@@ -162,7 +164,7 @@ class Asynchronous(Component):
             scope=scope,
             parent=self,
         ).outputs
-        self.outputs = contracts.Endpoint(id=made.id, address=made.address, version=made.version)
+        self.outputs = contracts.Endpoint(id=made.id, address=made.address, version=made.version, row=made.row)
         self.finish(self.outputs)
 
     def _place(self, part: str, use: Use) -> Place:
@@ -171,7 +173,7 @@ class Asynchronous(Component):
     def _topic(self, what: str) -> Text:
         """ARN of a topic; SageMaker publishes to it as the endpoint's own role."""
         scope, label = self.scope, f"{self.name}-{what}"
-        physical = scope.names.of(label)
+        physical = scope.names.of(f"async-{label}")
         topic = aws.sns.Topic(
             f"{label}-topic",
             name=physical,
@@ -204,7 +206,8 @@ class Asynchronous(Component):
     def _failures(self, topic: Text) -> cloudwatch.Alarm:
         """The queue of requests that failed, and what says that there are any."""
         args, scope, label = self._args, self.scope, f"{self.name}-failed"
-        physical = scope.names.of(label, "queue")
+        # A name of its own: the queue of what corpora gave up would be that of an endpoint `documents`.
+        physical = scope.names.of(f"async-{label}", "queue")
         queue = aws.sqs.Queue(
             label,
             name=physical,

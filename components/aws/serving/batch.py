@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import pulumi
 import pulumi_aws as aws
@@ -14,7 +14,9 @@ from components.aws.blocks.workload import Workload, WorkloadArgs
 from components.contracts import Text, Zone
 from components.core import cloudwatch, hosting, iam
 from components.core.accelerators import Machine
+from components.core.cloudwatch_rows import Line, row
 from components.core.cron import eventbridge
+from components.core.rows import Shown
 from components.scope import Component, Scope, after
 from components.spec import serving
 
@@ -108,24 +110,36 @@ class Batch(Component):
             parent=self,
         ).outputs.models[hosting.VARIANT]
         machine = self._machine(model, source, target)
-        ready: list[pulumi.Resource] = [self._watch(machine), *self._grants(machine)]
+        found, watched = self._watch(machine)
+        ready: list[pulumi.Resource] = [watched, *self._grants(machine)]
         if args.spec.schedule:
             ready.append(self._schedule(machine, args.spec.schedule))
         self.outputs = contracts.Endpoint(
             id=after(machine.arn, *ready),
             address=after(machine.arn, *ready),
             version=pulumi.Output.from_input(args.model.version),
+            row=row(
+                name,
+                args.spec.kind,
+                args.spec.team,
+                found,
+                arns=list(watched.outputs.names.values()),
+                region=scope.region,
+                log=self._log,
+                more=self._runs(machine),
+            ),
         )
         self.finish(self.outputs)
 
     def _machine(self, model: Text, source: Place, target: Place) -> aws.sfn.StateMachine:
         args, scope, name = self._args, self.scope, self.name
         physical = scope.names.of(f"batch-{name}", "state_machine")
+        self._log = f"/aws/vendedlogs/states/{physical}"
         group = aws.cloudwatch.LogGroup(
             f"{name}-runs-log",
             # Names that begin like this keep the account's policy for deliveries of logs within its size ("Logging using
             # CloudWatch Logs").
-            name=f"/aws/vendedlogs/states/{physical}",
+            name=self._log,
             retention_in_days=scope.log_days,
             kms_key_id=args.logs_key.id,
             tags=dict(args.tags),
@@ -192,15 +206,28 @@ class Batch(Component):
             opts=self.options(),
         )
 
-    def _watch(self, machine: aws.sfn.StateMachine) -> pulumi.Resource:
+    def _runs(self, machine: aws.sfn.StateMachine) -> list[Line]:
+        """Runs that began, and what they took ("Monitoring Step Functions metrics using CloudWatch": ms)."""
+        hours = self._args.spec.objective.finish_hours
+        return [
+            Line(
+                shown=Shown(slot="answers", label="started", counted=True),
+                metrics={"started": _runs(machine, "ExecutionsStarted", "Sum")},
+                period=300,
+            ),
+            Line(
+                shown=Shown(slot="time", label="a run took, minutes"),
+                metrics={"took": _runs(machine, "ExecutionTime", "Maximum")},
+                expression="took / 60000",
+                period=300,
+                bound=60 * hours,
+            ),
+        ]
+
+    def _watch(self, machine: aws.sfn.StateMachine) -> tuple[list[cloudwatch.Alarm], Alarms]:
         """Runs that did not end well, and starts that failed."""
         args, name = self._args, self.name
         hours = args.spec.objective.finish_hours
-
-        def counted(metric: str) -> cloudwatch.Metric:
-            return cloudwatch.Metric(
-                namespace="AWS/States", name=metric, dimensions={"StateMachineArn": machine.arn}, statistic="Sum"
-            )
 
         found = [
             cloudwatch.Alarm(
@@ -209,9 +236,9 @@ class Batch(Component):
                 first="Step Functions names the state and the cause. Mend it and start the run again: it writes to a new place.",
                 severity="critical",
                 metrics={
-                    "failed": counted("ExecutionsFailed"),
-                    "late": counted("ExecutionsTimedOut"),
-                    "ended": counted("ExecutionsAborted"),
+                    "failed": _runs(machine, "ExecutionsFailed", "Sum"),
+                    "late": _runs(machine, "ExecutionsTimedOut", "Sum"),
+                    "ended": _runs(machine, "ExecutionsAborted", "Sum"),
                 },
                 # Each of them is there only when it happens.
                 expression="SUM([failed, late, ended])",
@@ -244,7 +271,7 @@ class Batch(Component):
                 )
             )
         told = [*args.critical, *args.team][:5]
-        return Alarms(
+        return found, Alarms(
             f"{name}-alarm",
             AlarmsArgs(alarms=found, critical=told, warning=list(args.team or args.warning)),
             scope=self.scope,
@@ -331,3 +358,9 @@ class Batch(Component):
 
 
 _FOR_AWS: iam.Condition = {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+
+
+def _runs(machine: aws.sfn.StateMachine, series: str, statistic: Literal["Maximum", "Sum"]) -> cloudwatch.Metric:
+    return cloudwatch.Metric(
+        namespace="AWS/States", name=series, dimensions={"StateMachineArn": machine.arn}, statistic=statistic
+    )

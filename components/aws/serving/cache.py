@@ -9,7 +9,7 @@ import pulumi_aws as aws
 from components import contracts
 from components.aws.blocks.alarms import Alarms, AlarmsArgs
 from components.contracts import Text
-from components.core import iam
+from components.core import caching
 from components.core.cloudwatch import Alarm, Metric
 from components.scope import Component, Scope, after
 
@@ -18,8 +18,6 @@ PORTS = (6379, 6380)
 _SECOND = 10_000
 """Processing units a second at most (ECPU: 1 KB read or written); ElastiCache takes 1,000 to 15,000,000."""
 _ENGINE, _VERSION = "valkey", "8"
-# Reads and writes of keys; nothing that empties, lists or reconfigures the whole.
-_ACCESS = "on ~* -@all +@read +@write +@connection -@dangerous"
 _FULL_PERCENT = 90
 _EVICTED, _THROTTLED = 1000, 100
 """Within a quarter of an hour, and within five minutes."""
@@ -30,10 +28,9 @@ class CacheArgs:
     """One cache, and who uses it."""
 
     max_gib: int
-    clients: Mapping[str, Text] = field(default_factory=dict[str, Text])
-    """ARN of the role of each client."""
-    groups: Mapping[str, Text] = field(default_factory=dict[str, Text])
-    """Security group of each client that has one; where none has, the network's range is let through."""
+    keep_minutes: int
+    clients: Sequence[str] = ()
+    """Names of the endpoints that may use it."""
     network: contracts.Network
     key: contracts.Key
     warning: Sequence[Text] = ()
@@ -47,41 +44,37 @@ class Cache(Component):
 
     At the ceiling it drops what was longest unused of what expires (`volatile-lru`): a client that gives its keys no time to live
     finds it full. Clients speak TLS and the protocol of a cluster, and sign in with a token of their own role that is valid for
-    15 minutes (`elasticache:Connect`), as the one user of the cache; there is no password. Requests a second have a ceiling too.
+    15 minutes (`elasticache:Connect`), each as a user of its own that reads and writes keys which begin with its name, and no
+    others; there is no password. Requests a second have a ceiling too.
 
-    Owns the cache, its user and group, its security group with the way to it from clients', their right to connect, and its
-    alarms. Never owns what a client runs as. Costs 0.084 USD a GB and hour of what is in it, 100 MB at least, and 0.0023 a
-    million processing units (us-east-1, 2026-07): 6 USD a month when empty. A destroy is refused outside of dev; a snapshot a
-    day is kept there.
+    It is there before its clients. An entry says what one of them needs: whoever makes the client gives its role the right to
+    connect, and opens the way between the two security groups.
 
-    >>> args = CacheArgs(max_gib=2, clients={"chat": topic}, network=network, key=key)
-    >>> address = Cache("answers", args, scope=scope, parent=parent).outputs.address
+    Owns the cache, its users and their group, its security group, and its alarms. Never owns what a client runs as, nor the way
+    to it. Costs 0.084 USD a GB and hour of what is in it, 100 MB at least, and 0.0023 a million processing units (us-east-1,
+    2026-07): 6 USD a month when empty. A destroy is refused outside of dev; a snapshot a day is kept there.
+
+    >>> args = CacheArgs(max_gib=2, keep_minutes=60, clients=["chat"], network=network, key=key)
+    >>> sorted(Cache("answers", args, scope=scope, parent=parent).outputs.entries)
+    ['chat']
     """
 
     outputs: contracts.Cache
 
     def __init__(self, name: str, args: CacheArgs, *, scope: Scope, parent: pulumi.Resource) -> None:
-        """Make the cache, and let clients in."""
+        """Make the cache, and whom clients sign in as."""
         super().__init__(name, scope, parent)
         self._args = args
         self.physical = scope.names.of(name, "cache")
-        group, ways = self._group()
-        user = aws.elasticache.User(
-            f"{name}-user",
-            # The same, since it signs in by IAM; lower case ("Authenticating with IAM").
-            user_id=self.physical,
-            user_name=self.physical,
-            engine=_ENGINE,
-            access_string=_ACCESS,
-            authentication_mode={"type": "iam"},
-            tags=dict(args.tags),
-            opts=self.options(),
-        )
-        users = aws.elasticache.UserGroup(
+        group = self._group()
+        users = {client: self._user(client, access(client)) for client in sorted(args.clients)}
+        # A group has somebody in it; without clients that is one who may do nothing, and whom no role may be.
+        known = users or {"": self._user("", "on -@all")}
+        members = aws.elasticache.UserGroup(
             f"{name}-users",
             user_group_id=self.physical,
             engine=_ENGINE,
-            user_ids=[user.user_id],
+            user_ids=[user.user_id for user in known.values()],
             tags=dict(args.tags),
             opts=self.options(),
         )
@@ -98,7 +91,7 @@ class Cache(Component):
                 "ecpu_per_seconds": [{"maximum": _SECOND}],
             },
             kms_key_id=args.key.id,
-            user_group_id=users.user_group_id,
+            user_group_id=members.user_group_id,
             security_group_ids=[group.id],
             # Two or three, each in a zone of its own.
             subnet_ids=list(args.network.data_subnets)[:3],
@@ -117,77 +110,65 @@ class Cache(Component):
             scope=scope,
             parent=self,
         )
-        ready = [*ways, *self._grants(cache, user), watched]
         end = cache.endpoints.apply(lambda found: found[0] if found else None)
+        address = after(end.apply(lambda found: found.address if found else ""), members, watched)
+        port = end.apply(lambda found: str(found.port) if found else str(PORTS[0]))
         self.outputs = contracts.Cache(
-            id=after(cache.arn, *ready),
-            address=after(end.apply(lambda found: found.address if found else ""), *ready),
-            port=end.apply(lambda found: str(found.port) if found else str(PORTS[0])),
-            user=user.user_id,
+            id=after(cache.arn, members, watched),
+            address=address,
+            port=port,
+            entries={
+                client: contracts.Entry(
+                    variables=caching.variables(
+                        client,
+                        url=pulumi.Output.concat("rediss://", user.user_id, "@", address, ":", port),
+                        sign_in=f"elasticache/{scope.region}/{self.physical}",
+                        minutes=args.keep_minutes,
+                    ),
+                    connects=[cache.arn, user.arn],
+                    group=group.id,
+                    ports=PORTS,
+                    reach=args.network.cidr,
+                )
+                for client, user in users.items()
+            },
         )
         self.finish(self.outputs)
 
-    def _group(self) -> tuple[aws.ec2.SecurityGroup, list[pulumi.Resource]]:
-        """Who is let in: the groups of clients, or where none has one of its own, the network."""
-        args, scope, name = self._args, self.scope, self.name
-        physical = scope.names.of(f"{name}-cache")
-        group = aws.ec2.SecurityGroup(
-            f"{name}-group",
+    def _group(self) -> aws.ec2.SecurityGroup:
+        """Nobody is let in but by the ways of clients, and nothing goes out."""
+        physical = self.scope.names.of(f"{self.name}-cache")
+        return aws.ec2.SecurityGroup(
+            f"{self.name}-group",
             name=physical,
-            description=f"Cache {name}: its clients in, nothing out",
-            vpc_id=args.network.id,
-            tags={"Name": physical, **args.tags},
+            description=f"Cache {self.name}: its clients in, nothing out",
+            vpc_id=self._args.network.id,
+            tags={"Name": physical, **self._args.tags},
             opts=self.options(),
         )
-        first, last = PORTS
-        if not args.groups:
-            return group, [
-                aws.vpc.SecurityGroupIngressRule(
-                    f"{name}-from-network",
-                    security_group_id=group.id,
-                    description="Clients",
-                    ip_protocol="tcp",
-                    from_port=first,
-                    to_port=last,
-                    cidr_ipv4=args.network.cidr,
-                    opts=self.options(),
-                )
-            ]
-        ways: list[pulumi.Resource] = []
-        for client, theirs in sorted(args.groups.items()):
-            # A client's own group lets HTTPS out and nothing else.
-            for way, make, own, other in (
-                ("from", aws.vpc.SecurityGroupIngressRule, group.id, theirs),
-                ("out-of", aws.vpc.SecurityGroupEgressRule, theirs, group.id),
-            ):
-                ways.append(
-                    make(
-                        f"{name}-{way}-{client}",
-                        security_group_id=own,
-                        description=f"{client} to the cache {name}",
-                        referenced_security_group_id=other,
-                        ip_protocol="tcp",
-                        from_port=first,
-                        to_port=last,
-                        opts=self.options(),
-                    )
-                )
-        return group, ways
 
-    def _grants(self, cache: aws.elasticache.ServerlessCache, user: aws.elasticache.User) -> list[pulumi.Resource]:
-        return [
-            aws.iam.RolePolicy(
-                f"{self.name}-client-{client}",
-                name=self.scope.names.of(f"{self.name}-cache", "iam_policy"),
-                role=role.apply(lambda arn: arn.rpartition("/")[2]),
-                # Both: in which cache, and as whom.
-                policy=pulumi.Output.json_dumps(
-                    iam.document(iam.allow(["elasticache:Connect"], [cache.arn, user.arn], sid="Connect"))
-                ),
-                opts=self.options(),
-            )
-            for client, role in sorted(self._args.clients.items())
-        ]
+    def _user(self, client: str, may: str) -> aws.elasticache.User:
+        physical = self.scope.names.of(f"{self.name}-{client}".rstrip("-"), "cache")
+        return aws.elasticache.User(
+            f"{self.name}-user-{client}".rstrip("-"),
+            # The same, since it signs in by IAM; lower case ("Authenticating with IAM").
+            user_id=physical,
+            user_name=physical,
+            engine=_ENGINE,
+            access_string=may,
+            authentication_mode={"type": "iam"},
+            tags=dict(self._args.tags),
+            opts=self.options(),
+        )
+
+
+def access(client: str) -> str:
+    """What a client may: reads and writes of its own keys, and to ask where they are; it empties, lists and sets up nothing.
+
+    >>> access("chat")
+    'on ~chat:* -@all +@read +@write +@connection -@dangerous +cluster|nodes +cluster|shards +cluster|slots'
+    """
+    return f"on ~{client}:* -@all +@read +@write +@connection -@dangerous +cluster|nodes +cluster|shards +cluster|slots"
 
 
 def alarms(name: str, physical: str, max_gib: int) -> Iterator[Alarm]:

@@ -12,9 +12,11 @@ from components.aws.blocks.alarms import Alarms, AlarmsArgs
 from components.aws.blocks.hosting import Served
 from components.aws.blocks.route import Route, RouteArgs
 from components.aws.blocks.security_group import SecurityGroup, SecurityGroupArgs
-from components.aws.blocks.workload import Workload, WorkloadArgs
+from components.aws.blocks.way import way
+from components.aws.blocks.workload import Workload, WorkloadArgs, connect
 from components.contracts import Text
-from components.core import containers, hosting, iam, promises
+from components.core import cloudwatch, containers, hosting, iam, promises
+from components.core.cloudwatch_rows import row
 from components.core.containers import NEW, OLD
 from components.core.fronts import Front
 from components.scope import Component, Scope, after
@@ -43,6 +45,8 @@ class ContainerArgs:
     """Image and artifact; the artifact has a digest, for nothing else is loaded."""
     alarms: Mapping[str, Alarm]
     """By sign, `components.spec.endpoints.alarms`."""
+    cache: contracts.Entry | None = None
+    """Of its answers, where it may use one."""
     gateway: contracts.Gateway
     front: Front
     tokens: serving.Tokens
@@ -114,13 +118,22 @@ class Container(Component):
         security, ways = self._security()
         groups = {part: self._group(part) for part in (OLD, NEW)}
         route = self._route(groups)
-        alarms = self._alarms(groups)
+        watched, alarms = self._alarms(groups)
         service = self._service(security, groups, route, [alarms, *ways])
         scaled = self._scale(service, groups)
         self.outputs = contracts.Endpoint(
             id=after(service.arn, *scaled),
             address=after(args.gateway.addresses[name], service, route, *scaled),
             version=pulumi.Output.from_input(args.model.version),
+            row=row(
+                name,
+                args.spec.kind,
+                args.spec.team,
+                watched,
+                arns=list(alarms.outputs.names.values()),
+                region=scope.region,
+                log=f"/ecs/{self._physical}",
+            ),
         )
         self.finish(self.outputs)
 
@@ -133,7 +146,12 @@ class Container(Component):
             raise ValueError(f"{name}: a container is behind a gateway")
         group = SecurityGroup(
             f"{name}-network",
-            SecurityGroupArgs(label=name, description="Tasks: the gateway in, HTTPS out", network=args.network),
+            SecurityGroupArgs(
+                label=name,
+                description="Tasks: the gateway in, HTTPS out",
+                network=args.network,
+                to=way(args.cache),
+            ),
             scope=self.scope,
             parent=self,
         ).outputs.id
@@ -206,7 +224,7 @@ class Container(Component):
 
     # -- what it is judged by
 
-    def _alarms(self, groups: Mapping[str, aws.lb.TargetGroup]) -> Alarms:
+    def _alarms(self, groups: Mapping[str, aws.lb.TargetGroup]) -> tuple[list[cloudwatch.Alarm], Alarms]:
         args, scale = self._args, self._args.spec.scale
         watched = containers.Watched(
             name=self.name,
@@ -217,10 +235,11 @@ class Container(Component):
             fixed=scale.min == scale.max,
             signs=self._release.rollback_on,
         )
-        return Alarms(
+        found = list(containers.alarms(watched))
+        return found, Alarms(
             f"{self.name}-alarm",
             AlarmsArgs(
-                alarms=list(containers.alarms(watched)),
+                alarms=found,
                 critical=[*args.critical, *args.team][:_TOLD],
                 warning=[*(args.team or args.warning)],
             ),
@@ -288,6 +307,8 @@ class Container(Component):
             if args.model.sha256 is None:
                 raise ValueError(f"{self.name}: a task loads only what has the digest that it is told")
             variables |= {"MODEL_URI": artifact.uri, "MODEL_DIGEST": args.model.sha256}
+        if args.cache is not None:
+            variables |= args.cache.variables
         return {
             "name": self.name,
             "image": args.model.image,
@@ -316,8 +337,10 @@ class Container(Component):
         }
 
     def _may(self) -> list[iam.Statement]:
-        artifact = self._args.model.artifact
+        artifact, cache = self._args.model.artifact, self._args.cache
         reads = artifact.around().statements(self.scope.region) if artifact else []
+        if cache is not None:
+            reads.append(connect(cache))
         return [*reads, iam.allow(["xray:PutTelemetryRecords", "xray:PutTraceSegments"], ["*"])]
 
     def _starts(self) -> list[iam.Statement]:

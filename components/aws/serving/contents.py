@@ -1,5 +1,7 @@
 """Serving: the table of contents. What is built, in which order, and what each part hands to the next."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pulumi
@@ -7,6 +9,7 @@ import pulumi
 from components import contracts, plan
 from components.aws.blocks.hosting import Served, served
 from components.aws.blocks.log_group import TRANSFORM_JOBS, LogGroup, LogGroupArgs
+from components.aws.operations.dashboard import Dashboard, DashboardArgs
 from components.aws.registry.models import Source, reading
 from components.aws.retrieval.prompts import Prompts, PromptsArgs
 from components.aws.serving.asynchronous import Asynchronous, AsynchronousArgs
@@ -22,7 +25,9 @@ from components.aws.serving.passage import Passage, PassageArgs
 from components.aws.serving.realtime import RealTime, RealTimeArgs
 from components.aws.serving.serverless import Serverless, ServerlessArgs
 from components.aws.serving.services import Services, ServicesArgs
+from components.core import in_cluster
 from components.core.accelerators import Machine
+from components.core.cloudwatch_rows import bodies
 from components.core.fronts import fronts
 from components.scope import Scope
 from components.spec import serving
@@ -37,18 +42,41 @@ from components.spec.releases import Shadow
 _EACH = 10
 
 
+def front(
+    environment: Environment, base: contracts.Foundation, *, scope: Scope, parent: pulumi.Resource
+) -> contracts.Gateway | None:
+    """Build what stands in front of endpoints, before any of them: also in front of those of the cluster."""
+    known, domain = fronts(environment, "aws"), environment.serving.domain
+    if not known or domain is None:
+        return None
+    args = GatewayArgs(
+        fronts=known,
+        domain=domain.name,
+        zone=domain.zone.get("aws"),
+        network=base.network,
+        access_logs=base.storage[environment.data.access_log_zone],
+        logs_key=base.keys.domains["logs"],
+        critical=base.notifications.critical,
+        warning=base.notifications.warning,
+    )
+    return Gateway("gateway", args, scope=scope, parent=parent).outputs
+
+
 def build(
     environment: Environment,
     place: Aws,
     base: contracts.Foundation,
     registry: contracts.Registry,
     training: contracts.Training,
-    guardrails: contracts.Guardrails,
+    retrieval: contracts.Retrieval,
+    caches: Mapping[str, contracts.Cache],
+    gateway: contracts.Gateway | None,
     *,
     scope: Scope,
     parent: pulumi.Resource,
 ) -> contracts.Serving:
     """Build what answers, as children of `parent`."""
+    entries = plan.entries(caches)
     found: dict[str, contracts.Endpoint] = {}
     mine = {name: spec for name, spec in answering(environment, "aws").items() if where(spec) == "managed"}
     jobs = (
@@ -72,26 +100,7 @@ def build(
         else None
     )
     capture = plan.zone(environment, base, environment.serving.capture_zone)
-    known, domain, tokens = fronts(environment, "aws"), environment.serving.domain, environment.serving.tokens
-    gateway = (
-        Gateway(
-            "gateway",
-            GatewayArgs(
-                fronts=known,
-                domain=domain.name,
-                zone=domain.zone.get("aws"),
-                network=base.network,
-                access_logs=base.storage[environment.data.access_log_zone],
-                logs_key=base.keys.domains["logs"],
-                critical=base.notifications.critical,
-                warning=base.notifications.warning,
-            ),
-            scope=scope,
-            parent=parent,
-        ).outputs
-        if known and domain
-        else None
-    )
+    known, tokens = fronts(environment, "aws", "managed"), environment.serving.tokens
     for name, spec in mine.items():
         tags = {**plan.team_tags(environment, spec.team), "endpoint": name}
         told: dict[str, Any] = {
@@ -151,6 +160,7 @@ def build(
                 )
                 function = FunctionArgs(
                     spec=spec,
+                    cache=entries.get(name),
                     model=_model(environment, base, registry, spec.model, scope),
                     alarms=alarms(spec),
                     **behind,
@@ -160,6 +170,7 @@ def build(
             case serving.Container() if gateway and tokens:
                 container = ContainerArgs(
                     spec=spec,
+                    cache=entries.get(name),
                     model=_model(environment, base, registry, spec.model, scope),
                     alarms=alarms(spec),
                     gateway=gateway,
@@ -171,8 +182,8 @@ def build(
             case serving.Llm():
                 guard = (
                     Guard(
-                        id=guardrails.ids[spec.guardrail],
-                        version=guardrails.versions[spec.guardrail],
+                        id=retrieval.guardrails.ids[spec.guardrail],
+                        version=retrieval.guardrails.versions[spec.guardrail],
                         key=base.keys.domains["models"],
                     )
                     if spec.guardrail
@@ -217,10 +228,35 @@ def build(
         _prompts(environment, base, scope, parent)
     return contracts.Serving(
         endpoints={**found, **training.served},
-        caches=_caches(environment, base, scope, parent),
+        caches=caches,
         services=_services(environment, base, training, scope, parent),
         gateway=gateway,
+        dashboards=_pages(environment, found, retrieval, training, scope, parent),
     )
+
+
+def _pages(
+    environment: Environment,
+    endpoints: Mapping[str, contracts.Endpoint],
+    retrieval: contracts.Retrieval,
+    training: contracts.Training,
+    scope: Scope,
+    parent: pulumi.Resource,
+) -> list[contracts.Dashboard]:
+    """A row for everything that answers, on as many pages as it takes."""
+    cluster = training.cluster
+    served = {
+        name: in_cluster.aws(name, spec, cluster.physical_name, scope.region)
+        for name, spec in answering(environment, "aws").items()
+        if cluster and where(spec) == "kubernetes"
+    }
+    # Who is reached from the internet is seen by what is in front of it.
+    served |= {name: replace(served[name], charts=row.charts, alarms=row.alarms) for name, row in training.rows.items()}
+    found = bodies({**served, **plan.rows(endpoints, retrieval)}, f"Serving in {environment.name}")
+    return [
+        Dashboard(f"{page}-dashboard", DashboardArgs(called=page, body=body), scope=scope, parent=parent).outputs
+        for page, body in zip(plan.pages(found), found, strict=True)
+    ]
 
 
 def _at_once(spec: serving.RealTime | serving.Serverless) -> int:
@@ -233,7 +269,7 @@ def _at_once(spec: serving.RealTime | serving.Serverless) -> int:
 def _prompts(
     environment: Environment, base: contracts.Foundation, scope: Scope, parent: pulumi.Resource
 ) -> contracts.Prompts:
-    """Prompts and answers of Bedrock are logged wherever a model of it is asked."""
+    """Prompts and answers are logged wherever a model of Bedrock is asked; readers are let in to those of our own models too."""
     retrieval = environment.retrieval
     zone = plan.zone(environment, base, retrieval.prompt_zone)
     args = PromptsArgs(
@@ -241,22 +277,24 @@ def _prompts(
         key=zone.key,
         personas=base.personas,
         readers=retrieval.prompt_readers,
+        asked=plan.asked(environment, "aws"),
         critical=base.notifications.critical,
     )
     return Prompts("prompts", args, scope=scope, parent=parent).outputs
 
 
-def _caches(
-    environment: Environment, base: contracts.Foundation, scope: Scope, parent: pulumi.Resource
+def caches(
+    environment: Environment, base: contracts.Foundation, *, scope: Scope, parent: pulumi.Resource
 ) -> dict[str, contracts.Cache]:
+    """Build caches, which come before whoever uses them."""
     told = base.notifications
     return {
         name: Cache(
             name,
             CacheArgs(
                 max_gib=spec.max_gib,
-                clients={},
-                groups={},
+                keep_minutes=spec.keep_minutes,
+                clients=plan.clients(environment, "aws", name),
                 network=base.network,
                 key=base.keys.domains["data"],
                 warning=told.warning,

@@ -14,6 +14,7 @@ from components.aws.blocks.workload import Workload, WorkloadArgs
 from components.contracts import Text, Zone
 from components.core import iam
 from components.core.cloudwatch import Alarm, Metric
+from components.core.cloudwatch_rows import row
 from components.core.hosting import digest, repository
 from components.scope import Component, Scope, after
 from components.spec import serving
@@ -55,8 +56,9 @@ class Edge(Component):
     """A fleet of devices, what each of them may do, and how a new version reaches them.
 
     A device connects with a certificate of its own as the thing that this is attached to, and sees its own jobs and shadow, and
-    no other's. It changes its certificate for credentials of an hour that read the image and the model, and nothing else (IoT's
-    credentials provider). Devices are registered, and their certificates made and attached, by whoever makes the devices.
+    no other's. It changes its certificate for credentials of an hour that read the image and the model in all of their versions,
+    and nothing else (IoT's credentials provider). Devices are registered, and their certificates made and attached, by whoever
+    makes the devices.
 
     A roll-out is a job for the group, from the template of the version: so many devices a minute as are the described percent of
     the fleet an hour, one at least, for IoT goes no slower; two more tries a device; and no further once so many percent failed.
@@ -102,7 +104,8 @@ class Edge(Component):
             opts=self.options(depends_on=[kind]),
         )
         policy = self._devices()
-        counted = [self._count(), self._watch()]
+        found, watched = self._watch()
+        counted = [self._count(), watched]
         template = self._template()
         arn = f"arn:aws:iot:{scope.region}:{scope.account}:jobtemplate/{template.job_template_id}"
         grants = self._grants(group)
@@ -111,6 +114,14 @@ class Edge(Component):
             id=after(group.arn, *ready),
             address=after(arn, *ready),
             version=pulumi.Output.from_input(args.image),
+            row=row(
+                name,
+                args.spec.kind,
+                args.spec.team,
+                found,
+                arns=list(watched.outputs.names.values()),
+                region=scope.region,
+            ),
         )
         self.finish(self.outputs)
 
@@ -159,7 +170,8 @@ class Edge(Component):
         artifact = args.spec.model.artifact
         if artifact and args.zone:
             bucket = args.zone.bucket.resource
-            whole = f"{artifact.path}*" if artifact.path.endswith("/") else artifact.path
+            # Every version of it: the way back is a job from the former template.
+            whole = f"{artifact.family}*" if artifact.family.endswith("/") else artifact.family
             statements += [
                 iam.allow(["s3:GetObject"], [pulumi.Output.concat(bucket, "/", whole)], sid="ReadModel"),
                 iam.allow(["kms:Decrypt"], [args.zone.key.id], sid="Decrypt", when=iam.via(scope.region, "s3")),
@@ -310,12 +322,13 @@ class Edge(Component):
             opts=self.options(),
         )
 
-    def _watch(self) -> Alarms:
+    def _watch(self) -> tuple[list[Alarm], Alarms]:
         args = self._args
-        return Alarms(
+        found = list(alarms(self.name, self.scope.names.full("devices"), args.spec.devices))
+        return found, Alarms(
             f"{self.name}-alarm",
             AlarmsArgs(
-                alarms=list(alarms(self.name, self.scope.names.full("devices"), args.spec.devices)),
+                alarms=found,
                 critical=[*args.critical, *args.team][:_TOLD],
                 warning=[*(args.team or args.warning)],
             ),

@@ -11,9 +11,11 @@ from components.aws.blocks.alarms import Alarms, AlarmsArgs
 from components.aws.blocks.hosting import Served
 from components.aws.blocks.lambda_function import LambdaFunction, LambdaFunctionArgs
 from components.aws.blocks.route import Route, RouteArgs
-from components.aws.blocks.workload import Workload, WorkloadArgs
+from components.aws.blocks.way import way
+from components.aws.blocks.workload import Workload, WorkloadArgs, connect
 from components.contracts import Text
-from components.core import functions, iam, promises
+from components.core import cloudwatch, functions, iam, promises
+from components.core.cloudwatch_rows import row
 from components.core.fronts import Front
 from components.core.functions import ALIAS
 from components.scope import Component, Scope, after
@@ -34,6 +36,8 @@ class FunctionArgs:
     """Image and artifact; the artifact has a digest, for nothing else is loaded."""
     alarms: Mapping[str, Alarm]
     """By sign, `components.spec.endpoints.alarms`."""
+    cache: contracts.Entry | None = None
+    """Of its answers, where it may use one."""
     gateway: contracts.Gateway | None = None
     """None where only identities of AWS call it."""
     front: Front | None = None
@@ -89,7 +93,7 @@ class Function(Component):
         # A shadow is refused by the checks; whatever comes here is watched.
         release = args.spec.release
         self._release = AllAtOnce(strategy="all_at_once") if isinstance(release, Shadow) else release
-        alarms = self._alarms()
+        watched, alarms = self._alarms()
         alias = aws.lambda_.Alias(
             f"{name}-alias",
             name=ALIAS,
@@ -121,6 +125,15 @@ class Function(Component):
             id=after(alias.arn, *ready),
             address=after(address, *ready),
             version=pulumi.Output.from_input(args.model.version),
+            row=row(
+                name,
+                args.spec.kind,
+                args.spec.team,
+                watched,
+                arns=list(alarms.outputs.names.values()),
+                region=scope.region,
+                log=f"/aws/lambda/{scope.names.of(name, 'function')}",
+            ),
         )
         self.finish(self.outputs)
 
@@ -135,6 +148,9 @@ class Function(Component):
             variables |= {"MODEL_URI": artifact.uri, "MODEL_DIGEST": args.model.sha256}
             # A version that was published before goes on reading its model.
             statements = artifact.around().statements(region)
+        if args.cache is not None:
+            variables |= args.cache.variables
+            statements = [*statements, connect(args.cache)]
         made = LambdaFunction(
             self.name,
             LambdaFunctionArgs(
@@ -148,6 +164,7 @@ class Function(Component):
                 environment=variables,
                 statements=statements,
                 network=args.network,
+                to=way(args.cache),
                 key=args.compute_key,
                 logs_key=args.logs_key,
                 boundary=args.boundary,
@@ -161,7 +178,7 @@ class Function(Component):
 
     # -- what it is judged by
 
-    def _alarms(self) -> Alarms:
+    def _alarms(self) -> tuple[list[cloudwatch.Alarm], Alarms]:
         args, scope = self._args, self.scope
         namespace = scope.names.of("serving")
         aws.cloudwatch.LogMetricFilter(
@@ -186,10 +203,11 @@ class Function(Component):
             signs=self._release.rollback_on,
             version=self._made.version,
         )
-        return Alarms(
+        found = list(functions.alarms(watched))
+        return found, Alarms(
             f"{self.name}-alarm",
             AlarmsArgs(
-                alarms=list(functions.alarms(watched)),
+                alarms=found,
                 critical=[*args.critical, *args.team][:_TOLD],
                 warning=[*(args.team or args.warning)],
             ),

@@ -12,6 +12,9 @@ from components.contracts import Text
 from components.core import iam, promises
 from components.core.answering import GEOGRAPHIES
 from components.core.cloudwatch import Alarm, Metric
+from components.core.cloudwatch_rows import Line, row
+from components.core.hosting import digest
+from components.core.rows import Shown
 from components.scope import Component, Scope, after
 from components.spec import serving
 from components.spec.endpoints import Alarm as Bound
@@ -21,6 +24,7 @@ _INVOKE = ("bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream")
 """Converse and ConverseStream are these two as well ("Actions, resources, and condition keys for Amazon Bedrock")."""
 _GUARDRAIL, _PROFILE = "bedrock:GuardrailIdentifier", "bedrock:InferenceProfileArn"
 _MINUTE = 60
+_PERCENT = "100 * SUM([theirs, ours]) / MAX([calls, theirs, ours])"
 _REFUSED = 10
 """Requests in five minutes that Bedrock refused, and that clients will have tried again."""
 # One alarm tells five at most ("PutMetricAlarm", AlarmActions).
@@ -67,6 +71,10 @@ class Llm(Component):
     once an account (Bedrock, "Access Amazon Bedrock foundation models"). Tokens a minute are a quota of account, region and model
     (Service Quotas, `bedrock`), which reserves what a request allows for its answer (`maxTokens`) while it runs.
 
+    Neither can be changed, and Bedrock gives each an id of its own: another model is another address, which callers take from the
+    outputs. The name says of what it is, for the new one is made before the old one goes (pulumi-terraform-bridge#823: of these
+    resources a name of ours does not turn that round), and a name cannot be had twice.
+
     Metrics know the profile by its id, which Bedrock gives: the alarms come after it. Time to the first token is that of requests
     that stream. Owns the profile or the units, the grants of callers and the alarms. Never owns a model, a guardrail or the log
     of prompts. A profile costs nothing but its tokens; a unit is paid by the hour until it is deleted, and without a commitment
@@ -92,10 +100,11 @@ class Llm(Component):
         self._model = foundation.aws
         arn, known = self._units(args.spec.units) if args.spec.units else self._profile()
         critical = [*args.critical, *args.team][:_TOLD]
+        found = list(alarms(name, known, args.alarms))
         watched = Alarms(
             f"{name}-alarm",
             AlarmsArgs(
-                alarms=list(alarms(name, known, args.alarms)),
+                alarms=found,
                 critical=critical,
                 warning=[*(args.team or args.warning)],
             ),
@@ -104,7 +113,18 @@ class Llm(Component):
         )
         ready = [*self._grants(arn), watched]
         self.outputs = contracts.Endpoint(
-            id=after(arn, *ready), address=after(arn, *ready), version=pulumi.Output.from_input(self._model)
+            id=after(arn, *ready),
+            address=after(arn, *ready),
+            version=pulumi.Output.from_input(self._model),
+            row=row(
+                name,
+                args.spec.kind,
+                args.spec.team,
+                found,
+                arns=list(watched.outputs.names.values()),
+                region=scope.region,
+                more=list(_guarded(args.guard)),
+            ),
         )
         self.finish(self.outputs)
 
@@ -113,7 +133,7 @@ class Llm(Component):
         args, scope = self._args, self.scope
         profile = aws.bedrock.InferenceProfile(
             f"{self.name}-profile",
-            name=scope.names.of(self.name, "inference_profile"),
+            name=scope.names.of(f"{self.name}-{digest(self._model)}", "inference_profile"),
             description=f"{self.name}: {self._model}",
             model_source={"copy_from": source(self._model, scope.region, scope.account)},
             tags=dict(args.tags),
@@ -126,7 +146,7 @@ class Llm(Component):
         args, scope = self._args, self.scope
         bought = aws.bedrock.ProvisionedModelThroughput(
             f"{self.name}-units",
-            provisioned_model_name=scope.names.of(self.name, "provisioned_model"),
+            provisioned_model_name=scope.names.of(f"{self.name}-{digest([self._model, units])}", "provisioned_model"),
             # Without a commitment: one of a month or six could not be taken back by a deployment.
             model_arn=source(self._model, scope.region, scope.account),
             model_units=units,
@@ -170,6 +190,21 @@ class Llm(Component):
             yield iam.deny(_INVOKE, [arn], sid="NotWithout", when={"StringNotEquals": {_GUARDRAIL: version}})
             # Another endpoint may call the same model with another guardrail, and none may without.
             yield iam.deny(_INVOKE, models, sid="NotBesideIt", when={"Null": {_GUARDRAIL: "true"}})
+
+
+def _guarded(guard: Guard | None) -> Iterator[Line]:
+    """What the guardrail did, whoever's prompts it saw ("Monitor Amazon Bedrock Guardrails using CloudWatch metrics")."""
+    if guard is None:
+        return
+    for label, series in (("looked at", "Invocations"), ("stepped in", "InvocationsIntervened")):
+        metric = Metric(
+            namespace="AWS/Bedrock/Guardrails",
+            name=series,
+            dimensions={"GuardrailArn": guard.id, "GuardrailVersion": guard.version},
+            statistic="Sum",
+        )
+        counted = Shown(slot="use", label=label, counted=True)
+        yield Line(shown=counted, metrics={"seen": metric}, period=5 * _MINUTE)
 
 
 def plain(model: str) -> str:
@@ -241,7 +276,8 @@ def alarms(name: str, model: Text, bounds: Mapping[str, Bound]) -> Iterator[Alar
                 "ours": metric("InvocationClientErrors", "Sum"),
                 "calls": metric("Invocations", "Sum"),
             },
-            expression=f"IF(SUM([theirs, ours]) >= {promises.ERRORS}, 100 * SUM([theirs, ours]) / MAX([calls, theirs, ours]), 0)",
+            expression=f"IF(SUM([theirs, ours]) >= {promises.ERRORS}, {_PERCENT}, 0)",
+            figure=_PERCENT,
         )
     yield Alarm(
         name=f"{name}-refused",

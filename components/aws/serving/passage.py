@@ -89,6 +89,7 @@ class Passage(Component):
             id=args.endpoint.id,
             address=after(args.gateway.addresses[args.name], *ready),
             version=args.endpoint.version,
+            row=args.endpoint.row,
         )
         self.finish(self.outputs)
 

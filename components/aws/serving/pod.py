@@ -1,17 +1,15 @@
-"""What the pods of an endpoint in the cluster run as, and where prompts are kept that they see."""
+"""What the pods of an endpoint in the cluster run as, and what they read and write."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import get_args
 
 import pulumi
 import pulumi_aws as aws
 
 from components import contracts
-from components.aws.blocks.workload import Workload, WorkloadArgs
+from components.aws.blocks.workload import Workload, WorkloadArgs, connect
 from components.core import iam
 from components.scope import Component, Scope, after
-from components.spec.foundation import LogDays
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +28,14 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Guard:
-    """The guardrail that prompts and answers pass, and how long they are kept."""
+    """The guardrail that prompts and answers pass, and where they are kept."""
 
     id: contracts.Text
     """Its ARN."""
     key: contracts.Key
     """Encrypts it."""
-    days: int
+    prompts: Place
+    """A folder of the zone of prompts, to whose other folders nothing of this endpoint's is written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +50,8 @@ class PodArgs:
     writes: Place | None = None
     guard: Guard | None = None
     """Of a language model."""
-    logs_key: contracts.Key
+    cache: contracts.Entry | None = None
+    """Of its answers, where it may use one; the way there is the cluster's."""
     boundary: contracts.Boundary
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
 
@@ -59,14 +59,14 @@ class PodArgs:
 class Pod(Component):
     """The identity of one endpoint's pods: a role that they alone are given, through EKS Pod Identity.
 
-    It reads the endpoint's model and nothing beside it; a run over many records also what it is run over, and writes its own
-    folder; a language model with a guardrail applies that one and writes to its own log of prompts, which nobody else does.
+    It reads what it is told to, the endpoint's model in all of its versions, and nothing beside it; a run over many records also
+    what it is run over, and writes its own folder; a language model with a guardrail applies that one, and adds to its own folder
+    of the zone of prompts what it is asked and answers, which it cannot read again; a client of a cache connects to that one, as
+    itself. Who can read prompts, and for how long they stay, is the zone's (`Prompts`).
 
-    Owns the role, its association with the pods, and that log group: encrypted, and kept for no longer than prompts may be, which
-    is the longest term of CloudWatch Logs within them. Never owns the pods, their namespace, a bucket, a key or a guardrail.
+    Owns the role and its association with the pods. Never owns the pods, their namespace, a bucket, a key or a guardrail.
 
-    Costs nothing but the log, 0.50 USD a GB (us-east-1, 2026-09). A destroy takes it away after the pods; in a tier that protects
-    data the log of prompts is refused.
+    Costs nothing. A destroy takes it away after the pods.
 
     >>> cluster = contracts.Cluster(
     ...     name=boundary.id, physical_name="acme-ai-dev-cluster", endpoint=boundary.id, location="us-west-2",
@@ -74,7 +74,7 @@ class Pod(Component):
     ... )
     >>> args = PodArgs(
     ...     cluster=cluster, pod=("serving-risk", "chat"), reads={"model": Place(bucket=bucket, key=key, path="llama/")},
-    ...     logs_key=key, boundary=boundary,
+    ...     boundary=boundary,
     ... )
     >>> role = Pod("chat", args, scope=scope, parent=parent).outputs.id
     """
@@ -82,10 +82,9 @@ class Pod(Component):
     outputs: contracts.Pod
 
     def __init__(self, name: str, args: PodArgs, *, scope: Scope, parent: pulumi.Resource) -> None:
-        """Make the log, the role, and associate it."""
+        """Make the role, and associate it."""
         super().__init__(name, scope, parent)
         self._args = args
-        log = self._log(args.guard) if args.guard else None
         namespace, account = args.pod
         role = Workload(
             f"{name}-pods",
@@ -93,7 +92,11 @@ class Pod(Component):
                 description=f"Pods of the endpoint {name}.",
                 service=None,
                 pod=args.pod,
-                statements=[*self._stored(), *(self._guarded(args.guard, log) if args.guard and log else [])],
+                statements=[
+                    *self._stored(),
+                    *(self._guarded(args.guard) if args.guard else []),
+                    *([connect(args.cache)] if args.cache else []),
+                ],
                 boundary=args.boundary,
             ),
             scope=scope,
@@ -108,18 +111,12 @@ class Pod(Component):
             tags=dict(args.tags),
             opts=self.options(),
         )
-        self.outputs = contracts.Pod(id=after(role, association), log=log.name if log else None)
-        self.finish(self.outputs)
-
-    def _log(self, guard: Guard) -> aws.cloudwatch.LogGroup:
-        return aws.cloudwatch.LogGroup(
-            f"{self.name}-prompts",
-            name=f"/{self.scope.names.of('prompts')}/{self.name}",
-            retention_in_days=kept(guard.days),
-            kms_key_id=self._args.logs_key.id,
-            tags=dict(self._args.tags),
-            opts=self.options(holds_data=True),
+        kept = args.guard.prompts if args.guard else None
+        self.outputs = contracts.Pod(
+            id=after(role, association),
+            log=pulumi.Output.concat(kept.bucket.uri, "/", kept.path) if kept else None,
         )
+        self.finish(self.outputs)
 
     def _stored(self) -> list[iam.Statement]:
         args, region = self._args, self.scope.region
@@ -131,12 +128,15 @@ class Pod(Component):
             found += _objects(args.writes, actions, ["kms:Decrypt", "kms:GenerateDataKey"], region)
         return found
 
-    def _guarded(self, guard: Guard, log: aws.cloudwatch.LogGroup) -> list[iam.Statement]:
+    def _guarded(self, guard: Guard) -> list[iam.Statement]:
         return [
             iam.allow(["bedrock:ApplyGuardrail"], [guard.id]),
             # Whoever applies a guardrail decrypts it (Bedrock, "Create a customer managed key for your guardrail").
             iam.allow(["kms:Decrypt"], [guard.key.id], when=iam.via(self.scope.region, "bedrock")),
-            iam.allow(["logs:CreateLogStream", "logs:PutLogEvents"], [pulumi.Output.concat(log.arn, ":*")]),
+            iam.allow(
+                ["s3:PutObject"], [pulumi.Output.concat(guard.prompts.bucket.resource, f"/{guard.prompts.path}*")]
+            ),
+            iam.allow(["kms:GenerateDataKey"], [guard.prompts.key.id], when=iam.via(self.scope.region, "s3")),
         ]
 
 
@@ -149,12 +149,3 @@ def _objects(place: Place, actions: list[str], keys: list[str], region: str) -> 
         iam.allow(actions, [pulumi.Output.concat(place.bucket.resource, objects)]),
         iam.allow(keys, [place.key.id], when=iam.via(region, "s3")),
     ]
-
-
-def kept(days: int) -> int:
-    """The longest term that CloudWatch Logs knows within these days.
-
-    >>> kept(365), kept(100)
-    (365, 90)
-    """
-    return max(term for term in get_args(LogDays) if term <= days)

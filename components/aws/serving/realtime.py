@@ -122,6 +122,8 @@ class RealTime(Component):
                         signs=rollout.signs,
                     )
                 ),
+                kind=spec.kind,
+                owner=spec.team,
                 critical=args.critical,
                 warning=args.warning,
                 team=args.team,
@@ -132,7 +134,7 @@ class RealTime(Component):
             scope=scope,
             parent=self,
         ).outputs
-        self.outputs = contracts.Endpoint(id=made.id, address=made.address, version=made.version)
+        self.outputs = contracts.Endpoint(id=made.id, address=made.address, version=made.version, row=made.row)
         self.finish(self.outputs)
 
 

@@ -95,6 +95,8 @@ class Serverless(Component):
                 alarms=hosting.alarms(
                     hosting.Watched(name=name, physical=physical, kind="serverless", bounds=args.alarms)
                 ),
+                kind=spec.kind,
+                owner=spec.team,
                 critical=args.critical,
                 warning=args.warning,
                 team=args.team,
@@ -105,5 +107,5 @@ class Serverless(Component):
             scope=scope,
             parent=self,
         ).outputs
-        self.outputs = contracts.Endpoint(id=made.id, address=made.address, version=made.version)
+        self.outputs = contracts.Endpoint(id=made.id, address=made.address, version=made.version, row=made.row)
         self.finish(self.outputs)

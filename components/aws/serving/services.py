@@ -22,15 +22,31 @@ class Task:
 
     actions: tuple[str, ...]
     """Calls that work something out, and none that makes or keeps anything of ours. None of them knows resources."""
-    namespace: str | None = None
-    metric: str = "SuccessfulRequestCount"
-    counted: tuple[str, ...] = ()
-    """Operations that the metric is counted by; none where the service publishes no count of calls."""
+    counted: tuple[Metric, ...]
+    """A series for each of them that does so anew, ten at most: an alarm looks at no more."""
+
+
+def _published(namespace: str, *operations: str, name: str = "SuccessfulRequestCount") -> tuple[Metric, ...]:
+    """Calls as the service itself publishes them."""
+    return tuple(
+        Metric(namespace=namespace, name=name, dimensions={"Operation": operation}, statistic="Sum")
+        for operation in operations
+    )
+
+
+def _used(service: str, *operations: str) -> tuple[Metric, ...]:
+    """Calls as CloudWatch counts them in the account, free of charge and without a trail."""
+    at = {"Service": service, "Type": "API", "Class": "None"}
+    return tuple(
+        Metric(namespace="AWS/Usage", name="CallCount", dimensions={**at, "Resource": operation}, statistic="Sum")
+        for operation in operations
+    )
 
 
 # Sources: Service Authorization Reference by service; "CloudWatch metrics for Rekognition", "… for Amazon Translate", "… for
 # Amazon Textract", "Integrating CloudWatch with Amazon Polly". Comprehend publishes metrics of endpoints of our own alone, and
-# those of Transcribe have the domain and the language among their dimensions.
+# those of Transcribe have the domain and the language among their dimensions: these are counted by "AWS API usage metrics", which
+# knows both, and of Transcribe the streams by themselves.
 TASKS: Mapping[Service, Task] = MappingProxyType(
     {
         # What is in a picture, and not who: neither CompareFaces nor RecognizeCelebrities, nor collections of faces.
@@ -39,16 +55,20 @@ TASKS: Mapping[Service, Task] = MappingProxyType(
                 "rekognition:DetectLabels", "rekognition:DetectModerationLabels", "rekognition:DetectProtectiveEquipment",
                 "rekognition:DetectText",
             ),
-            namespace="AWS/Rekognition",
-            counted=("DetectLabels", "DetectModerationLabels", "DetectProtectiveEquipment", "DetectText"),
+            counted=_published(
+                "AWS/Rekognition", "DetectLabels", "DetectModerationLabels", "DetectProtectiveEquipment", "DetectText"
+            ),
         ),
         "language": Task(
+            # One text a call: those of a batch have 25 ("BatchDetectEntities", TextList), and no count of calls would tell.
             actions=(
-                "comprehend:BatchDetectDominantLanguage", "comprehend:BatchDetectEntities", "comprehend:BatchDetectKeyPhrases",
-                "comprehend:BatchDetectSentiment", "comprehend:BatchDetectSyntax", "comprehend:BatchDetectTargetedSentiment",
                 "comprehend:ContainsPiiEntities", "comprehend:DetectDominantLanguage", "comprehend:DetectEntities",
                 "comprehend:DetectKeyPhrases", "comprehend:DetectPiiEntities", "comprehend:DetectSentiment",
                 "comprehend:DetectSyntax", "comprehend:DetectTargetedSentiment", "comprehend:DetectToxicContent",
+            ),
+            counted=_used(
+                "Comprehend", "ContainsPiiEntities", "DetectDominantLanguage", "DetectEntities", "DetectKeyPhrases",
+                "DetectPiiEntities", "DetectSentiment", "DetectSyntax", "DetectTargetedSentiment", "DetectToxicContent",
             ),
         ),
         "speech": Task(
@@ -56,18 +76,19 @@ TASKS: Mapping[Service, Task] = MappingProxyType(
                 "transcribe:GetTranscriptionJob", "transcribe:StartStreamTranscription",
                 "transcribe:StartStreamTranscriptionWebSocket", "transcribe:StartTranscriptionJob",
             ),
+            counted=(
+                *_used("Transcribe", "StartTranscriptionJob"),
+                *_used("Transcribe Streaming", "StartStreamTranscription", "StartStreamTranscriptionWebSocket"),
+            ),
         ),
         "translation": Task(
             # It finds out by Comprehend which language it is given ("Automatic language detection").
             actions=("comprehend:DetectDominantLanguage", "translate:TranslateDocument", "translate:TranslateText"),
-            namespace="AWS/Translate",
-            counted=("TranslateDocument", "TranslateText"),
+            counted=_published("AWS/Translate", "TranslateDocument", "TranslateText"),
         ),
         "text_to_speech": Task(
             actions=("polly:DescribeVoices", "polly:SynthesizeSpeech"),
-            namespace="AWS/Polly",
-            metric="2XXCount",
-            counted=("SynthesizeSpeech",),
+            counted=_published("AWS/Polly", "SynthesizeSpeech", name="2XXCount"),
         ),
         "document": Task(
             actions=(
@@ -75,10 +96,9 @@ TASKS: Mapping[Service, Task] = MappingProxyType(
                 "textract:GetDocumentAnalysis", "textract:GetDocumentTextDetection", "textract:GetExpenseAnalysis",
                 "textract:StartDocumentAnalysis", "textract:StartDocumentTextDetection", "textract:StartExpenseAnalysis",
             ),
-            namespace="AWS/Textract",
-            counted=(
-                "AnalyzeDocument", "AnalyzeExpense", "AnalyzeID", "DetectDocumentText", "StartDocumentAnalysis",
-                "StartDocumentTextDetection", "StartExpenseAnalysis",
+            counted=_published(
+                "AWS/Textract", "AnalyzeDocument", "AnalyzeExpense", "AnalyzeID", "DetectDocumentText",
+                "StartDocumentAnalysis", "StartDocumentTextDetection", "StartExpenseAnalysis",
             ),
         ),
     }
@@ -104,9 +124,9 @@ class Services(Component):
     """Vision, language, speech, translation, text to speech and documents, each for the teams that it is described for.
 
     A policy for each service and team lists the calls that work something out, in this region, and in prod from the network
-    alone; the work of the team has it, and the endpoints of the team can be given it too. What a call reads or writes in S3 it
-    reads and writes as who calls. AWS has no quota of calls by the day that could be lowered: more of them than are described
-    raise an alarm, with all services but language and speech, whose calls nothing counts; budgets watch those.
+    alone, where the service has an endpoint of its own (`Network`); the work of the team has it, and the endpoints of the team
+    can be given it too. What a call reads or writes in S3 it reads and writes as who calls. AWS has no quota of calls by the day
+    that could be lowered: more of them than are described raise an alarm, with every service.
 
     Owns the policies, what attaches them, and the alarms. Never owns what calls. Costs what is called; an alarm 0.10 USD a month
     for each operation. A destroy takes all of it.
@@ -169,15 +189,7 @@ class Services(Component):
 def alarms(services: Mapping[Service, Pretrained]) -> Iterator[Alarm]:
     """What is watched: calls of a day."""
     for service, spec in sorted(services.items()):
-        task = TASKS[service]
-        if not task.counted:
-            continue
-        metrics = {
-            f"m{i}": Metric(
-                namespace=str(task.namespace), name=task.metric, dimensions={"Operation": operation}, statistic="Sum"
-            )
-            for i, operation in enumerate(task.counted)
-        }
+        metrics = {f"m{i}": metric for i, metric in enumerate(TASKS[service].counted)}
         yield Alarm(
             name=f"{service.replace('_', '-')}-calls",
             meaning=f"{service} was called more than {spec.calls_per_day} times within a day.",

@@ -7,11 +7,15 @@ import pulumi
 
 from components import contracts, plan
 from components.aws.blocks.alarms import Alarms, AlarmsArgs
+from components.aws.blocks.way import Way, WayArgs
 from components.aws.data.file_systems import FileSystem, FileSystems, FileSystemsArgs
 from components.aws.data.storage import AccessLogs, Storage, StorageArgs
 from components.aws.foundation.autoscaler import Autoscaler, AutoscalerArgs
 from components.aws.foundation.cluster import Cluster, ClusterArgs
 from components.aws.operations.dashboard import Dashboard, DashboardArgs
+from components.aws.retrieval.prompts import folder
+from components.aws.serving.doors import Doors, DoorsArgs
+from components.aws.serving.doors import Way as DoorWay
 from components.aws.serving.pod import Guard as PodGuard
 from components.aws.serving.pod import Place, Pod, PodArgs
 from components.aws.training.database import Database, DatabaseArgs
@@ -23,20 +27,22 @@ from components.aws.training.tracking import Tracking, TrackingArgs
 from components.aws.training.verifier import Verifier, VerifierArgs
 from components.aws.training.workbench import User, Workbench, WorkbenchArgs
 from components.aws.training.workbench import Zone as WorkbenchZone
-from components.core.cloudwatch import Watched, training_alarms
-from components.kubernetes.contracts import Artifact, Guard, Served, Verification, loaded, pod
+from components.core.cloudwatch import Watched, dashboard, training_alarms
+from components.core.fronts import fronts
+from components.kubernetes.contracts import Located, Served, Verification, pod, served, wanted
 from components.kubernetes.environment import InClusterArgs
 from components.kubernetes.environment import build as build_in_cluster
+from components.kubernetes.pods import listening
 from components.kubernetes.training.tracking import ACCOUNT as TRACKING_ACCOUNT
 from components.kubernetes.training.tracking import SPACE as TRACKING_SPACE
 from components.scope import Scope
 from components.spec.capacity import Capacity, PoolPlan
-from components.spec.endpoints import answering, where
+from components.spec.endpoints import alarms
 from components.spec.environment import Environment
 from components.spec.foundation import Aws
-from components.spec.models import Container, Weights
 from components.spec.quotas import quotas, system_machine
-from components.spec.serving import Batch, Llm, RealTime
+from components.spec.serving import Container as Service
+from components.spec.serving import RealTime
 
 
 def build(
@@ -45,6 +51,8 @@ def build(
     base: contracts.Foundation,
     registry: contracts.Registry,
     guardrails: contracts.Guardrails,
+    caches: Mapping[str, contracts.Cache],
+    gateway: contracts.Gateway | None,
     *,
     scope: Scope,
     parent: pulumi.Resource,
@@ -102,7 +110,8 @@ def build(
         parent=parent,
     ).outputs
     own_tracking: contracts.Tracking | None = None
-    served: Mapping[str, contracts.Endpoint] = {}
+    doors: contracts.Doors | None = None
+    answers: Mapping[str, contracts.Endpoint] = {}
     if cluster:
         autoscaler = Autoscaler(
             "autoscaler",
@@ -136,6 +145,7 @@ def build(
         if healed:
             _hyperpod(environment, base, zones, healed, pools, cluster, scope, parent)
         verification = _verification(environment, base, registry, cluster, scope, parent)
+        doors = _doors(environment, base, cluster, gateway, scope, parent)
         inside = build_in_cluster(
             InClusterArgs(
                 cluster=cluster,
@@ -156,12 +166,14 @@ def build(
                 },
                 verification=verification,
                 experiments=_experiments(environment, base, registry, cluster, scope, parent),
-                endpoints=_served(environment, base, registry, guardrails, cluster, scope, parent),
+                endpoints=_served(environment, base, registry, guardrails, caches, cluster, scope, parent),
+                doors=doors,
+                tokens=environment.serving.tokens,
             ),
             scope=scope,
             parent=parent,
         )
-        own_tracking, served = inside.tracking, inside.endpoints
+        own_tracking, answers = inside.tracking, inside.endpoints
     tracking = _tracking(environment, base, scope, parent)
     record = tracking.record if tracking else []
     watched = Watched(
@@ -194,11 +206,21 @@ def build(
         file_systems=file_systems,
         dashboard=Dashboard(
             "training-dashboard",
-            DashboardArgs(watched=watched, alarms=list(alarms.names.values())),
+            DashboardArgs(
+                called="training",
+                body=dashboard(
+                    watched,
+                    region=scope.region,
+                    title=f"Training in {scope.environment}",
+                    links={},
+                    alarms=list(alarms.names.values()),
+                ),
+            ),
             scope=scope,
             parent=parent,
         ).outputs,
-        served=served,
+        served=answers,
+        rows=doors.rows if doors else {},
     )
 
 
@@ -288,61 +310,115 @@ def _served(
     base: contracts.Foundation,
     registry: contracts.Registry,
     guardrails: contracts.Guardrails,
+    caches: Mapping[str, contracts.Cache],
     cluster: contracts.Cluster,
     scope: Scope,
     parent: pulumi.Resource,
 ) -> dict[str, Served]:
     """What answers in the cluster, by name, with what the cloud has made for each."""
 
-    def place(name: str, path: str) -> Place:
-        zone = plan.zone(environment, base, name)
-        return Place(bucket=zone.bucket, key=zone.key, path=path)
+    def place(at: Located) -> Place:
+        zone = plan.zone(environment, base, at.zone)
+        return Place(bucket=zone.bucket, key=zone.key, path=at.path)
 
-    def uri(place: Place) -> contracts.Text:
-        return pulumi.Output.concat(place.bucket.uri, "/", place.path)
+    def guard(name: str, guardrail: str) -> PodGuard:
+        return PodGuard(
+            id=guardrails.ids[guardrail],
+            key=base.keys.domains["models"],
+            prompts=place(Located(zone=environment.retrieval.prompt_zone, path=folder(name))),
+        )
 
     found: dict[str, Served] = {}
-    for name, spec in answering(environment, "aws").items():
-        if where(spec) != "kubernetes":
-            continue
-        assert isinstance(spec, RealTime | Llm | Batch)  # noqa: S101  components/spec/endpoints.py, `where`
-        assert isinstance(spec.model, Container | Weights)  # noqa: S101  components/spec/checks_serving.py
-        part, reads = loaded(spec.model), dict[str, Place]()
-        if part:
-            reads["model"] = place(part.zone, part.path)
-        if isinstance(spec, Batch):
-            reads["input"] = place(spec.input.zone, spec.input.prefix)
-        writes = place(spec.zone, f"batch/{name}/") if isinstance(spec, Batch) else None
-        guardrail = spec.guardrail if isinstance(spec, Llm) else None
+    entries = _entries(environment, caches, cluster, scope, parent)
+    for name, endpoint in wanted(environment, "aws").items():
         args = PodArgs(
             cluster=cluster,
-            pod=pod(name, spec),
-            reads=reads,
-            writes=writes,
-            guard=PodGuard(
-                id=guardrails.ids[guardrail],
-                key=base.keys.domains["models"],
-                days=environment.retrieval.prompt_days,
-            )
-            if guardrail
-            else None,
-            logs_key=base.keys.domains["logs"],
+            pod=endpoint.pod,
+            reads={what: place(at) for what, at in endpoint.reads.items()},
+            writes=place(endpoint.writes) if endpoint.writes else None,
+            guard=guard(name, endpoint.guardrail) if endpoint.guardrail else None,
+            cache=entries.get(name),
             boundary=base.boundary,
-            tags={**plan.team_tags(environment, spec.team), "endpoint": name},
+            tags={**plan.team_tags(environment, endpoint.spec.team), "endpoint": name},
         )
-        identity = Pod(name, args, scope=scope, parent=parent).outputs
-        found[name] = Served(
-            spec=spec,
-            image=plan.image(spec.model.image, "aws", registry.images.repositories),
-            identity=identity.id,
-            model=Artifact(uri=uri(reads["model"]), sha256=part.sha256) if part else None,
-            guard=Guard(guardrail=guardrails.ids[guardrail], version=guardrails.versions[guardrail], log=identity.log)
-            if guardrail
-            else None,
-            source=uri(reads["input"]) if "input" in reads else None,
-            target=uri(writes) if writes else None,
+        found[name] = served(
+            endpoint,
+            Pod(name, args, scope=scope, parent=parent).outputs,
+            image=plan.image(endpoint.model.image, "aws", registry.images.repositories),
+            storage=base.storage,
+            guardrails=guardrails,
+            cache=entries.get(name),
         )
     return found
+
+
+def _entries(
+    environment: Environment,
+    caches: Mapping[str, contracts.Cache],
+    cluster: contracts.Cluster,
+    scope: Scope,
+    parent: pulumi.Resource,
+) -> dict[str, contracts.Entry]:
+    """How what answers in the cluster gets into caches: one way for each, for pods have the group of their machines."""
+    inside = wanted(environment, "aws")
+    found: dict[str, contracts.Entry] = {}
+    for cache, made in caches.items():
+        mine = {client: entry for client, entry in made.entries.items() if client in inside}
+        first = next(iter(mine.values()), None)
+        if first is None or first.group is None or cluster.security_group is None:
+            continue
+        args = WayArgs(
+            source=cluster.security_group,
+            target=first.group,
+            ports=first.ports,
+            description=f"Endpoints in the cluster to the cache {cache}",
+        )
+        way = Way(f"cluster-to-{cache}", args, scope=scope, parent=parent)
+        found |= {client: plan.awaiting(entry, way) for client, entry in mine.items()}
+    return found
+
+
+def _doors(
+    environment: Environment,
+    base: contracts.Foundation,
+    cluster: contracts.Cluster,
+    gateway: contracts.Gateway | None,
+    scope: Scope,
+    parent: pulumi.Resource,
+) -> contracts.Doors | None:
+    """The ways from the internet to endpoints of the cluster."""
+    known, tokens = fronts(environment, "aws", "kubernetes"), environment.serving.tokens
+    if not known or gateway is None or tokens is None:
+        return None
+    ways: dict[str, DoorWay] = {}
+    for name, front in known.items():
+        spec = environment.serving.endpoints[name]
+        assert isinstance(spec, RealTime | Service)  # noqa: S101  nothing else in a cluster has an `api`
+        answers = listening(name, spec)
+        ways[name] = DoorWay(
+            front=front,
+            port=answers.port,
+            health=answers.health,
+            space=pod(name, spec)[0],
+            workload=answers.workload,
+            kind=spec.kind,
+            owner=spec.team,
+            alarms=alarms(spec),
+            fixed=spec.scale.min == spec.scale.max,
+            team=base.notifications.teams.get(spec.team, ()),
+            tags={**plan.team_tags(environment, spec.team), "endpoint": name},
+        )
+    args = DoorsArgs(
+        ways=ways,
+        gateway=gateway,
+        tokens=tokens,
+        cluster=cluster,
+        network=base.network,
+        boundary=base.boundary,
+        critical=base.notifications.critical,
+        warning=base.notifications.warning,
+    )
+    return Doors("doors", args, scope=scope, parent=parent).outputs
 
 
 def _deployers(place: Aws, base: contracts.Foundation, scope: Scope) -> dict[str, contracts.Text]:

@@ -9,29 +9,18 @@ import pulumi_aws as aws
 
 from components import contracts
 from components.aws.blocks.workload import Workload, WorkloadArgs
-from components.core import iam
+from components.core import iam, postgres
 from components.scope import Component, Scope, after
 
-PORT = 5432
 _NAME = "mlflow"
 """Of the database, and of the user that owns it."""
 _ARTIFACTS = "mlflow/"
 """Prefix of the artifacts of runs in their zone."""
-_FAMILY, _VERSION = "postgres17", "17"
+_FAMILY = f"postgres{postgres.VERSION}"
 # Graviton machines that RDS has for PostgreSQL 17 ("Supported DB engines for DB instance classes").
 _MACHINES: Mapping[str, str] = {"small": "db.t4g.medium", "medium": "db.m7g.large", "large": "db.m7g.xlarge"}
 # Of each kind of log that RDS hands on for PostgreSQL ("Publishing PostgreSQL logs to CloudWatch Logs").
 _LOGS = ("postgresql", "upgrade")
-# "Working with parameters on your RDS for PostgreSQL DB instance"; each of them takes effect at once.
-_PARAMETERS: Mapping[str, str] = {
-    "log_connections": "1",
-    "log_disconnections": "1",
-    "log_min_duration_statement": "1000",
-    "rds.accepted_password_auth_method": "scram",
-    "rds.force_ssl": "1",
-}
-# Backups are kept for longer where data is; 35 days is the most that RDS keeps them.
-_BACKUP_DAYS: Mapping[str, int] = {"delete": 7, "protect": 14, "retain": 35}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +123,8 @@ class Database(Component):
             referenced_security_group_id=args.cluster.security_group,
             description="PostgreSQL",
             ip_protocol="tcp",
-            from_port=PORT,
-            to_port=PORT,
+            from_port=postgres.PORT,
+            to_port=postgres.PORT,
             opts=self.options(),
         )
         return group, [way]
@@ -155,7 +144,7 @@ class Database(Component):
             name=self._physical,
             description="Nothing without TLS, and who was there",
             family=_FAMILY,
-            parameters=[{"name": name, "value": value} for name, value in _PARAMETERS.items()],
+            parameters=[{"name": name, "value": value} for name, value in postgres.PARAMETERS.items()],
             tags=dict(args.tags),
             opts=self.options(),
         )
@@ -174,12 +163,12 @@ class Database(Component):
             f"{self.name}-instance",
             identifier=self._physical,
             engine="postgres",
-            engine_version=_VERSION,
+            engine_version=postgres.VERSION,
             auto_minor_version_upgrade=True,
             allow_major_version_upgrade=False,
             instance_class=_MACHINES[args.size],
             db_name=_NAME,
-            port=PORT,
+            port=postgres.PORT,
             username=_NAME,
             manage_master_user_password=True,
             master_user_secret_kms_key_id=args.secrets_key.id,
@@ -199,7 +188,7 @@ class Database(Component):
             performance_insights_enabled=True,
             performance_insights_kms_key_id=args.key.id,
             performance_insights_retention_period=7,
-            backup_retention_period=_BACKUP_DAYS[scope.protection],
+            backup_retention_period=postgres.BACKUP_DAYS[scope.protection],
             backup_window="01:00-02:00",
             maintenance_window="sun:03:00-sun:04:00",
             copy_tags_to_snapshot=True,

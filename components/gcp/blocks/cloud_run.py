@@ -13,9 +13,10 @@ from components.contracts import Text
 from components.core import cloud_run, rollouts, watching
 from components.core.google import labels
 from components.core.monitoring import Alarm
+from components.core.monitoring_rows import row
 from components.core.rollouts import digest
 from components.gcp.blocks.rollout import Platform, Rollout, RolloutArgs, guarded
-from components.gcp.blocks.workload import Grant, Workload, WorkloadArgs
+from components.gcp.blocks.workload import Grant, Workload, WorkloadArgs, connect
 from components.scope import Component, Scope, after
 from components.spec.endpoints import Alarm as Sign
 from components.spec.models import Container
@@ -54,6 +55,8 @@ class CloudRunArgs:
     environment: Mapping[str, pulumi.Input[str]] = field(default_factory=dict[str, pulumi.Input[str]])
     grants: Mapping[str, Grant] = field(default_factory=dict[str, Grant])
     """What it may do besides reading its model."""
+    cache: contracts.Entry | None = None
+    """Of its answers, where it may use one."""
     callers: Mapping[str, pulumi.Input[str]]
     """E-mails of service accounts that may call it, each by a name that is stable."""
     fronted: bool = False
@@ -66,6 +69,9 @@ class CloudRunArgs:
     signs: Mapping[str, Sign]
     alarms: Sequence[Alarm] = ()
     """What else is watched."""
+    kind: str = "container"
+    owner: str | None = None
+    """The team's name."""
     team: Sequence[Text] = ()
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
 
@@ -132,7 +138,9 @@ class CloudRun(Component):
             )
             for caller, email in args.callers.items()
         ]
-        rollout = self._rollout(physical, service, revision, identity)
+        source = watching.cloud_run(physical)
+        alarms = [*watching.alarms(args.endpoint, source, args.signs), *args.alarms]
+        rollout = self._rollout(physical, service, revision, identity, source, alarms)
         address = physical if args.fronted else cloud_run.url(physical, platform.number, scope.region)
         self.name_of_service = after(service.name, *invokers)
         """For a network endpoint group, and for a grant."""
@@ -142,6 +150,17 @@ class CloudRun(Component):
                 lambda known: str(known[0])
             ),
             version=pulumi.Output.from_input(args.image).apply(lambda image: image.rpartition("/")[2]),
+            row=row(
+                args.endpoint,
+                args.kind,
+                args.owner,
+                alarms,
+                policies=rollout.alarms,
+                log=(
+                    scope.account,
+                    f'resource.type="cloud_run_revision" AND resource.labels.service_name="{physical}"',
+                ),
+            ),
         )
         self.finish(self.outputs)
 
@@ -152,12 +171,14 @@ class CloudRun(Component):
         """What it runs as: it reads its model and nothing else, unless it is told to."""
         args, scope = self._args, self.scope
         grants = dict(args.grants)
+        if args.cache is not None:
+            grants["cache"] = connect(args.cache)
         artifact = args.model.artifact
         if artifact is not None:
             bucket = scope.names.of(artifact.zone, "bucket")
             # All versions of the model: while a release is watched, and after it was taken back, instances of the old one
             # start too, and read theirs.
-            expression = f'resource.name.startsWith("projects/_/buckets/{bucket}/objects/{family(artifact.path)}")'
+            expression = f'resource.name.startsWith("projects/_/buckets/{bucket}/objects/{artifact.family}")'
             if artifact.sha256 is None:
                 # A mounted bucket is listed, which is a right on the bucket and not on what lies in it.
                 expression = f'resource.type == "storage.googleapis.com/Bucket" || {expression}'
@@ -178,6 +199,7 @@ class CloudRun(Component):
         variables, volume = self._model()
         # Above what Cloud Run lets through, so that Cloud Run starts another instance and the container refuses nobody.
         variables = {
+            **(args.cache.variables if args.cache else {}),
             "MAX_REQUESTS": str(max(64, size.at_once)),
             "REQUEST_SECONDS": str(args.timeout_seconds),
             **variables,
@@ -229,10 +251,16 @@ class CloudRun(Component):
         return {"MODEL_DIR": f"{_MOUNT}/{_kept(artifact.path).rstrip('/')}"}, bucket.name
 
     def _rollout(
-        self, physical: str, service: gcp.cloudrunv2.Service, revision: Text, identity: Text
+        self,
+        physical: str,
+        service: gcp.cloudrunv2.Service,
+        revision: Text,
+        identity: Text,
+        source: watching.Source,
+        alarms: Sequence[Alarm],
     ) -> contracts.Rollout:
         args, scope = self._args, self.scope
-        source, release = watching.cloud_run(physical), guarded(args.release)
+        release = guarded(args.release)
         return Rollout(
             f"{args.endpoint}-release",
             RolloutArgs(
@@ -242,7 +270,7 @@ class CloudRun(Component):
                 target=rollouts.cloud_run(f"projects/{scope.account}/locations/{scope.region}/services/{physical}"),
                 waves=rollouts.waves(release.strategy, getattr(release, "percent", 100), release.bake_minutes),
                 guards=watching.guards(source, args.signs, list(release.rollback_on)),
-                alarms=[*watching.alarms(args.endpoint, source, args.signs), *args.alarms],
+                alarms=alarms,
                 service=service.name,
                 workers={"service": identity},
                 team=args.team,
@@ -260,16 +288,6 @@ def _kept(path: str) -> str:
     ('fraud/3/', 'fraud/3/')
     """
     return path if path.endswith("/") else f"{path.rpartition('/')[0]}/".removeprefix("/")
-
-
-def family(path: str) -> str:
-    """The folder that all versions of a model lie in, the first of its path; of an archive that lies in none, itself.
-
-    >>> family("fraud/3/model.tar.gz"), family("fraud.tar.gz")
-    ('fraud/', 'fraud.tar.gz')
-    """
-    first, slash, _ = path.partition("/")
-    return f"{first}{slash}"
 
 
 def instances(requests: int, at_once: int) -> int:

@@ -129,7 +129,9 @@ class Rollout(Component):
             # Alerts first: nothing is released that nobody watches.
             opts=self.options(depends_on=watched),
         )
-        self.outputs = contracts.Rollout(id=after(made.id, self._schedule(made, path)))
+        self.outputs = contracts.Rollout(
+            id=after(made.id, self._schedule(made, path)), alarms=[policy.name for policy in watched]
+        )
         self.finish(self.outputs)
 
     def _driver(self, record: str) -> Text:
@@ -207,7 +209,7 @@ class Rollout(Component):
             opts=self.options(depends_on=[made]),
         )
 
-    def _watch(self, workflow_name: str) -> list[pulumi.Resource]:
+    def _watch(self, workflow_name: str) -> list[gcp.monitoring.AlertPolicy]:
         """Tell people of releases that were taken back, and of those that could not even be tried."""
         args = self._args
         log: dict[str, Any] = {

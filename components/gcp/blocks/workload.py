@@ -18,8 +18,17 @@ class Grant:
     bucket: contracts.Text | None = None
     repository: tuple[str, contracts.Text] | None = None
     """Location and name of a repository of Artifact Registry."""
+    table: tuple[contracts.Text, contracts.Text] | None = None
+    """Data set and table of BigQuery."""
     condition: tuple[str, str] | None = None
     """Title and expression; on the project or a bucket."""
+
+
+def connect(entry: contracts.Entry) -> Grant:
+    """The right to connect to a cache, and to no other ("Manage permissions for IAM authentication", Memorystore for Valkey)."""
+    return Grant(
+        role="roles/memorystore.dbConnectionUser", condition=("its-cache", f'resource.name == "{entry.resource}"')
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +90,17 @@ class Workload(Component):
                 project=self._args.apis["artifactregistry.googleapis.com"],
                 location=location,
                 repository=repository,
+                role=grant.role,
+                member=member,
+                opts=opts,
+            )
+        if grant.table is not None:
+            dataset, table = grant.table
+            return gcp.bigquery.IamMember(
+                name,
+                project=self._args.apis["bigquery.googleapis.com"],
+                dataset_id=dataset,
+                table_id=table,
                 role=grant.role,
                 member=member,
                 opts=opts,

@@ -24,6 +24,8 @@ _EVIDENCE = (
     "logging.googleapis.com/sinks.update",
 )
 _KEYS = ("cloudkms.googleapis.com/cryptoKeyVersions.destroy",)
+# What a deployer's role on data sets holds besides (BigQuery roles: bigquery.dataOwner), and deploying never takes.
+_ROWS = ("bigquery.googleapis.com/tables.getData",)
 # Services whose reads are recorded, so that one sees who became whom, and who tried.
 _WATCHED = ("iam.googleapis.com", "iamcredentials.googleapis.com", "sts.googleapis.com")
 
@@ -44,7 +46,7 @@ class Boundary(Component):
     """A deny policy on the project: what nobody can do, whatever he is granted, and a record of who becomes whom.
 
     No credential that lasts, for nobody. In an environment that keeps its data, no key version is destroyed, and no log
-    sink or bucket changed but by who deploys.
+    sink or bucket changed but by who deploys. And who deploys reads no row of any table: prompts and captured requests are there.
 
     Owns the deny policy and the audit configuration of the identity services. Never owns a grant. To write a deny policy
     takes `roles/iam.denyAdmin`, which only an organisation can give; so the policy is made where `organization` is given, by
@@ -88,6 +90,8 @@ class Boundary(Component):
 def rules(deployers: Sequence[pulumi.Input[str]], *, keeps: bool) -> list[gcp.iam.DenyPolicyRuleArgsDict]:
     """The rules of the deny policy; `keeps` where the environment keeps its data, `deployers` as principals."""
     found = [_rule("No credential that lasts.", _LASTING_CREDENTIALS)]
+    if deployers:
+        found.append(_rule("Who deploys reads no data.", _ROWS, whose=deployers))
     if keeps:
         found.append(_rule("Evidence stays.", _EVIDENCE, deployers))
         found.append(_rule("Keys stay, and with them what they encrypt.", _KEYS))
@@ -95,10 +99,13 @@ def rules(deployers: Sequence[pulumi.Input[str]], *, keeps: bool) -> list[gcp.ia
 
 
 def _rule(
-    description: str, permissions: Sequence[str], but: Sequence[pulumi.Input[str]] = ()
+    description: str,
+    permissions: Sequence[str],
+    but: Sequence[pulumi.Input[str]] = (),
+    whose: Sequence[pulumi.Input[str]] = (_EVERYBODY,),
 ) -> gcp.iam.DenyPolicyRuleArgsDict:
     denied: gcp.iam.DenyPolicyRuleDenyRuleArgsDict = {
-        "denied_principals": [_EVERYBODY],
+        "denied_principals": list(whose),
         "denied_permissions": list(permissions),
     }
     if but:

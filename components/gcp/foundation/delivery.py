@@ -34,7 +34,7 @@ _DEPLOY: Mapping[str, str] = {
     "roles/cloudkms.admin": "keys; not their use",
     "roles/cloudquotas.admin": "quotas asked for",
     "roles/cloudscheduler.admin": "when pipelines run",
-    "roles/cloudsql.admin": "database of experiments",
+    "roles/cloudsql.admin": "databases of experiments and of corpora",
     "roles/compute.loadBalancerAdmin": "gateway in front of endpoints",
     "roles/compute.networkAdmin": "network, routes, NAT",
     "roles/compute.securityAdmin": "firewall policies, of the network and of gateways",

@@ -1,6 +1,6 @@
 """The project as a fence around one environment."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -14,7 +14,7 @@ _APIS: Mapping[str, str] = {
     "aiplatform.googleapis.com": "training jobs, notebooks, experiments",
     "apigateway.googleapis.com": "gateway in front of corpora",
     "artifactregistry.googleapis.com": "image of the function that rotates secrets",
-    "bigquery.googleapis.com": "captured requests",
+    "bigquery.googleapis.com": "prompts and captured requests",
     "billingbudgets.googleapis.com": "budgets",
     "binaryauthorization.googleapis.com": "who vouches for images",
     "certificatemanager.googleapis.com": "certificates of gateways",
@@ -49,7 +49,7 @@ _APIS: Mapping[str, str] = {
     "servicemanagement.googleapis.com": "what the gateway is configured by",
     "servicenetworking.googleapis.com": "private addresses of managed services",
     "serviceusage.googleapis.com": "these APIs",
-    "sqladmin.googleapis.com": "database of experiments",
+    "sqladmin.googleapis.com": "databases of experiments and of corpora",
     "storage.googleapis.com": "buckets",
     "sts.googleapis.com": "exchanges a workflow's token",
     "vectorsearch.googleapis.com": "corpora",
@@ -86,13 +86,18 @@ class IsolationArgs:
     """Whether a service perimeter is drawn."""
     locations: tuple[str, ...]
     """Where resources may be, as value groups: `in:us-locations`."""
+    models: Sequence[str] = ()
+    """Models of publishers that may be called, and no others: `publishers/google/models/gemini-2.5-flash`."""
 
 
 class Isolation(Component):
     """The APIs of the project, and the organisation policies that nothing in it can fall behind.
 
-    Owns which APIs are on, and the policies on the project, where `organization` is given. Never owns the project itself
-    or what the organisation sets above it.
+    No permission and no condition knows a model of a publisher, so whoever may call one could call all of them: a policy lets
+    those be called that the description names, and none be tuned or deployed. Models of the project's own are not concerned.
+
+    Owns which APIs are on, and the policies on the project, where `organization` is given: they take the place of what is set
+    above. Never owns the project itself.
 
     Costs nothing. A destroy leaves the APIs on, because a project may hold what is not ours, and takes the policies away.
 
@@ -130,6 +135,9 @@ class Isolation(Component):
         rules: dict[str, gcp.orgpolicy.PolicySpecRuleArgsDict] = {name: {"enforce": "TRUE"} for name in _ENFORCED}
         rules["compute.vmExternalIpAccess"] = {"deny_all": "TRUE"}
         rules["gcp.resourceLocations"] = {"values": {"allowed_values": list(args.locations)}}
+        # "Control access to Model Garden models": a model without its version, and what is done with it.
+        called = sorted({f"{model.partition('@')[0]}:predict" for model in args.models})
+        rules["vertexai.allowedModels"] = {"values": {"allowed_values": called}} if called else {"deny_all": "TRUE"}
         account = self.scope.account
         return [
             gcp.orgpolicy.Policy(

@@ -57,6 +57,7 @@ _AGENT_ROLES: Mapping[str, str | None] = {
 # Agents that are made where something needs them alone.
 _ON_REQUEST: Mapping[str, str | None] = {
     "memorystore.googleapis.com": "roles/memorystore.serviceAgent",
+    "sqladmin.googleapis.com": None,
     "vectorsearch.googleapis.com": None,
 }
 _ROLE = "roles/cloudkms.cryptoKeyEncrypterDecrypter"

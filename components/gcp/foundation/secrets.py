@@ -1,10 +1,8 @@
 """The environment's secrets, and the function that rotates those that the platform makes itself."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -12,15 +10,17 @@ import pulumi_gcp as gcp
 
 from components import contracts
 from components.core.calendar import next_month
-from components.core.google import agent, labels
-from components.gcp.blocks.workload import Grant, Workload, WorkloadArgs
+from components.core.google import agent
+from components.core.monitoring import Alarm
+from components.core.watching import undelivered
+from components.gcp.blocks.alarms import Alarms, AlarmsArgs
+from components.gcp.blocks.inbox import Inbox, InboxArgs
+from components.gcp.blocks.worker import Worker, WorkerArgs
+from components.gcp.blocks.workload import Workload, WorkloadArgs
 from components.plan import Generated, Provided
 from components.scope import Component, Scope, after
 
-_RUNTIME = Path(__file__).parents[3] / "runtime" / "gcp"
-_CODE = {"main.py": "secret_rotation.py", "requirements.txt": "requirements.txt"}
 _DAY = 86_400
-_WEEK = f"{7 * _DAY}s"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +58,9 @@ class Secrets(Component):
     (prices of 2026-07). A destroy takes everything away where the tier deletes data, but for the bucket `gcf-v2-sources-…`,
     which Google makes for functions and keeps; in others the secrets are refused.
 
-    >>> endpoint("rotate", "111111111111", "us-central1")
-    'https://rotate-111111111111.us-central1.run.app'
+    >>> from datetime import date
+    >>> next_month(date(2026, 11, 21)).isoformat()  # when the first rotation is
+    '2026-12-01'
     """
 
     outputs: contracts.Secrets
@@ -79,7 +80,7 @@ class Secrets(Component):
         self.outputs = contracts.Secrets(ids=ids)
         self.finish(self.outputs)
 
-    def _secret(self, secret: str, depends_on: Sequence[pulumi.Resource] = (), **rest: Any) -> gcp.secretmanager.Secret:
+    def _secret(self, secret: str, **rest: Any) -> gcp.secretmanager.Secret:
         args, scope = self._args, self.scope
         keys = {scope.region: args.key.id}
         if scope.replica_region is not None and args.key.replica is not None:
@@ -100,7 +101,6 @@ class Secrets(Component):
             deletion_protection=not scope.deletable,
             opts=self.options(
                 holds_data=True,
-                depends_on=depends_on,
                 # Secret Manager moves it on with every rotation.
                 ignore_changes=["rotation.nextRotationTime"] if "rotation" in rest else [],
             ),
@@ -120,17 +120,11 @@ class Secrets(Component):
         return after(made.id, version)
 
     def _generated(
-        self,
-        secret: str,
-        spec: Generated,
-        topic: contracts.Text,
-        rotator: contracts.Text,
-        subscription: pulumi.Resource,
+        self, secret: str, spec: Generated, topic: contracts.Text, rotator: contracts.Text
     ) -> contracts.Text:
         made = self._secret(
             secret,
-            # The message that it was made is sent once: somebody has to be listening.
-            depends_on=[subscription],
+            # The message that it was made is sent once; by the time that there is the topic, somebody listens.
             topics=[{"name": topic}],
             rotation={
                 "rotation_period": f"{spec.rotation_days * _DAY}s",
@@ -148,262 +142,79 @@ class Secrets(Component):
         )
         return after(made.id, grant)
 
-    def _rotation(
-        self, generated: Mapping[str, Generated]
-    ) -> tuple[contracts.Text, contracts.Text, gcp.pubsub.Subscription]:
-        """The topic that Secret Manager publishes to, the identity of the function, and what brings one to the other."""
-        rotator = self._identity("rotation", "Rotates generated secrets.", {})
-        caller = self._identity("rotation-push", "Brings messages to the function that rotates secrets.", {})
-        function = self._function(generated, rotator)
-        topic = self._topic("secret-events", "secretmanager.googleapis.com")
-        subscription = self._subscription(topic, function, caller)
-        return topic, rotator, subscription
-
-    def _identity(self, name: str, description: str, grants: Mapping[str, Grant]) -> contracts.Text:
-        args = WorkloadArgs(description=description, apis=self._args.apis, grants=grants)
-        return Workload(name, args, scope=self.scope, parent=self).outputs.id
-
-    def _topic(self, topic: str, publisher: str) -> contracts.Text:
-        """Id of a topic; resolves once the service may publish to it."""
-        scope, project = self.scope, self._args.apis["pubsub.googleapis.com"]
-        made = gcp.pubsub.Topic(
-            f"{self.name}-{topic}",
-            name=scope.names.of(topic, "topic"),
-            project=project,
-            kms_key_name=self._args.key.id,
-            message_storage_policy={"allowed_persistence_regions": [scope.region]},
-            opts=self.options(),
-        )
-        grant = gcp.pubsub.TopicIAMMember(
-            f"{self.name}-{topic}-publisher",
-            project=project,
-            topic=made.name,
-            role="roles/pubsub.publisher",
-            member=agent(publisher, self._args.number),
-            opts=self.options(),
-        )
-        return after(made.id, grant)
-
-    def _subscription(
-        self, topic: contracts.Text, function: gcp.cloudfunctionsv2.Function, caller: contracts.Text
-    ) -> gcp.pubsub.Subscription:
-        args, scope, project = self._args, self.scope, self._args.apis["pubsub.googleapis.com"]
-        invoker = gcp.cloudrunv2.ServiceIamMember(
-            f"{self.name}-rotation-invoker",
-            project=args.apis["run.googleapis.com"],
-            location=scope.region,
-            # A function is a service of Cloud Run with the same name.
-            name=function.name,
-            role="roles/run.invoker",
-            member=caller.apply(lambda email: f"serviceAccount:{email}"),
-            opts=self.options(),
-        )
-        failed = self._dead_letters()
-        url = endpoint(self._function_name, args.number, scope.region)
-        subscription = gcp.pubsub.Subscription(
-            f"{self.name}-rotation",
-            name=scope.names.of("secret-rotation", "topic"),
-            project=project,
-            topic=topic,
-            filter='attributes.eventType = "SECRET_CREATE" OR attributes.eventType = "SECRET_ROTATE"',
-            push_config={
-                "push_endpoint": after(url, function, invoker),
-                "oidc_token": {"service_account_email": caller, "audience": url},
-            },
-            ack_deadline_seconds=120,
-            message_retention_duration=_WEEK,
-            # By default a subscription that nothing came through for 31 days is deleted.
-            expiration_policy={"ttl": ""},
-            # A new secret's grant takes some minutes to be known everywhere.
-            retry_policy={"minimum_backoff": "30s", "maximum_backoff": "600s"},
-            dead_letter_policy={"dead_letter_topic": failed, "max_delivery_attempts": 20},
-            opts=self.options(),
-        )
-        gcp.pubsub.SubscriptionIAMMember(
-            f"{self.name}-rotation-dead-letters",
-            project=project,
-            subscription=subscription.name,
-            # To move a message away, Pub/Sub has to take it as a subscriber does.
-            role="roles/pubsub.subscriber",
-            member=agent("pubsub.googleapis.com", args.number),
-            opts=self.options(),
-        )
-        return subscription
-
-    def _dead_letters(self) -> contracts.Text:
-        """The topic of messages that could not be handled, kept for a week, with an alert."""
-        args, scope, project = self._args, self.scope, self._args.apis["pubsub.googleapis.com"]
-        topic = self._topic("secret-rotation-failed", "pubsub.googleapis.com")
-        name = scope.names.of("secret-rotation-failed", "topic")
-        kept = gcp.pubsub.Subscription(
-            f"{self.name}-rotation-failed",
-            name=name,
-            project=project,
-            topic=topic,
-            message_retention_duration=_WEEK,
-            expiration_policy={"ttl": ""},
-            opts=self.options(),
-        )
-        gcp.monitoring.AlertPolicy(
-            f"{self.name}-rotation-failed-alert",
-            display_name=f"{scope.environment}: a secret was not rotated",
-            combiner="OR",
-            severity="WARNING",
-            conditions=[
-                {
-                    "display_name": "A message could not be handled",
-                    "condition_threshold": {
-                        "filter": kept.name.apply(
-                            lambda subscription: (
-                                'resource.type = "pubsub_subscription"'
-                                f' AND resource.labels.subscription_id = "{subscription}"'
-                                ' AND metric.type = "pubsub.googleapis.com/subscription/num_undelivered_messages"'
-                            )
-                        ),
-                        "comparison": "COMPARISON_GT",
-                        "threshold_value": 0,
-                        "duration": "0s",
-                        "aggregations": [{"alignment_period": "300s", "per_series_aligner": "ALIGN_MAX"}],
-                    },
-                }
-            ],
-            documentation={
-                "mime_type": "text/markdown",
-                "content": f"The message lies in the subscription `{name}`; the function's log says why.",
-            },
-            notification_channels=list(args.warning),
-            user_labels=labels(scope.tags),
-            project=args.apis["monitoring.googleapis.com"],
-            opts=self.options(),
-        )
-        return topic
-
-    @property
-    def _function_name(self) -> str:
-        return self.scope.names.of("secret-rotation", "run_service")
-
-    def _function(self, generated: Mapping[str, Generated], rotator: contracts.Text) -> gcp.cloudfunctionsv2.Function:
+    def _rotation(self, generated: Mapping[str, Generated]) -> tuple[contracts.Text, contracts.Text]:
+        """The topic that Secret Manager publishes to, with somebody who listens, and the identity of the function."""
         args, scope = self._args, self.scope
-        bucket, source = self._source()
-        repository = self._repository()
-        builder = self._builder(bucket, repository)
-        network: gcp.cloudfunctionsv2.FunctionServiceConfigArgsDict = {}
-        if args.network is not None:
-            network = {
-                "direct_vpc_egress": "VPC_EGRESS_ALL_TRAFFIC",
-                "direct_vpc_network_interfaces": [
-                    {"network": args.network.id, "subnetwork": args.network.workload_subnets[0]}
-                ],
-            }
-        return gcp.cloudfunctionsv2.Function(
+        pushing = WorkloadArgs(
+            description="Brings messages to the function that rotates secrets.", apis=args.apis, grants={}
+        )
+        caller = Workload("rotation-push", pushing, scope=scope, parent=self).outputs.id
+        worker = Worker(
             f"{self.name}-rotation",
-            name=self._function_name,
-            description="Makes and rotates generated secrets.",
-            project=args.apis["cloudfunctions.googleapis.com"],
-            location=scope.region,
-            kms_key_name=args.compute_key.id,
-            build_config={
-                "runtime": "python313",
-                "entry_point": "rotate",
-                "source": {"storage_source": {"bucket": bucket, "object": source}},
-                "docker_repository": repository.id,
-                # Else it is built as the default account, which may edit the whole project.
-                "service_account": builder.apply(lambda email: f"projects/{scope.account}/serviceAccounts/{email}"),
-            },
-            service_config={
-                "service_account_email": rotator,
-                "available_memory": "256M",
-                "timeout_seconds": 60,
-                "min_instance_count": 0,
+            WorkerArgs(
+                apis=args.apis,
+                number=args.number,
+                label="secret-rotation",
+                module="secret_rotation",
+                entry="rotate",
+                others=[],
+                requirements="requirements.txt",
+                description="Makes and rotates generated secrets.",
+                memory="256M",
+                timeout_seconds=60,
                 # One message at a time, so that the same one delivered twice at once makes no two versions.
-                "max_instance_count": 1,
-                "max_instance_request_concurrency": 1,
-                "ingress_settings": "ALLOW_INTERNAL_ONLY",
-                "all_traffic_on_latest_revision": True,
-                "environment_variables": {
+                at_once=1,
+                instances=1,
+                environment={
                     "LENGTHS": json.dumps(
                         {scope.names.of(secret, "secret"): spec.length for secret, spec in sorted(generated.items())}
                     )
                 },
-                **network,
-            },
-            opts=self.options(),
+                # Each secret brings its own.
+                grants={},
+                callers={"push": caller},
+                network=args.network,
+                compute_key=args.compute_key,
+                logs=args.logs,
+            ),
+            scope=scope,
+            parent=self,
         )
+        inbox = Inbox(
+            f"{self.name}-events",
+            InboxArgs(
+                apis=args.apis,
+                number=args.number,
+                label="secret-rotation",
+                key=args.key,
+                publishers={"secrets": agent("secretmanager.googleapis.com", args.number)},
+                address=worker.outputs.id.apply(lambda _: worker.address),
+                audience=worker.address,
+                bringer=caller,
+                seconds=120,
+                # A new secret's grant takes some minutes to be known everywhere.
+                tries=20,
+                filter='attributes.eventType = "SECRET_CREATE" OR attributes.eventType = "SECRET_ROTATE"',
+            ),
+            scope=scope,
+            parent=self,
+        ).outputs
+        self._watch(inbox.failed)
+        return inbox.topic, worker.outputs.identity
 
-    def _source(self) -> tuple[contracts.Text, contracts.Text]:
-        """The bucket and the object that the function is built from."""
-        args, scope = self._args, self.scope
-        texts = {name: (_RUNTIME / file).read_text(encoding="utf-8") for name, file in _CODE.items()}
-        digest = hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()[:16]
-        bucket = gcp.storage.Bucket(
-            f"{self.name}-source",
-            name=scope.names.of("function-source", "bucket"),
-            project=args.apis["storage.googleapis.com"],
-            location=scope.region.upper(),
-            uniform_bucket_level_access=True,
-            public_access_prevention="enforced",
-            versioning={"enabled": True},
-            encryption={"default_kms_key_name": args.compute_key.id},
-            soft_delete_policy={"retention_duration_seconds": 0},
-            lifecycle_rules=[
-                {"action": {"type": "AbortIncompleteMultipartUpload"}, "condition": {"age": 7}},
-                {
-                    "action": {"type": "Delete"},
-                    "condition": {"days_since_noncurrent_time": 30, "with_state": "ARCHIVED"},
-                },
-            ],
-            logging={"log_bucket": args.logs, "log_object_prefix": "access/function-source"},
-            force_destroy=scope.deletable,
-            opts=self.options(holds_data=True),
+    def _watch(self, failed: str) -> None:
+        alarm = Alarm(
+            name="secret-rotation-failed",
+            meaning="A generated secret was not rotated.",
+            first=f"The log of the function says why; the message lies in the subscription {failed} for a week.",
+            severity="warning",
+            condition=undelivered(failed),
+            minutes=0,
         )
-        source = gcp.storage.BucketObject(
-            f"{self.name}-source-rotation",
-            bucket=bucket.name,
-            # By content: a new object is what makes a new build.
-            name=f"secret-rotation-{digest}.zip",
-            source=pulumi.AssetArchive({name: pulumi.StringAsset(text) for name, text in texts.items()}),
-            opts=self.options(),
+        told = list(self._args.warning)
+        Alarms(
+            f"{self.name}-rotation-alert",
+            AlarmsArgs(apis=self._args.apis, alarms=[alarm], critical=told, warning=told),
+            scope=self.scope,
+            parent=self,
         )
-        return bucket.name, source.name
-
-    def _repository(self) -> gcp.artifactregistry.Repository:
-        scope = self.scope
-        return gcp.artifactregistry.Repository(
-            f"{self.name}-images",
-            repository_id=scope.names.of("functions", "compute"),
-            description="Images of functions.",
-            format="DOCKER",
-            mode="STANDARD_REPOSITORY",
-            location=scope.region,
-            project=self._args.apis["artifactregistry.googleapis.com"],
-            # The same key as the function's: so Google demands.
-            kms_key_name=self._args.compute_key.id,
-            cleanup_policies=[
-                {"id": "keep-newest", "action": "KEEP", "most_recent_versions": {"keep_count": 5}},
-                {"id": "drop-old", "action": "DELETE", "condition": {"older_than": f"{30 * _DAY}s"}},
-            ],
-            opts=self.options(holds_data=True),
-        )
-
-    def _builder(self, bucket: contracts.Text, repository: gcp.artifactregistry.Repository) -> contracts.Text:
-        args, scope = self._args, self.scope
-        # Cloud Run functions copies the source into a bucket of its own before it builds.
-        copies = f"projects/_/buckets/gcf-v2-sources-{args.number}-{scope.region}"
-        return self._identity(
-            "rotation-build",
-            "Builds the function that rotates secrets.",
-            {
-                "logs": Grant(role="roles/logging.logWriter"),
-                "source": Grant(role="roles/storage.objectViewer", bucket=bucket),
-                "copies": Grant(
-                    role="roles/storage.objectViewer",
-                    condition=("sources-of-functions", f"resource.name.startsWith('{copies}')"),
-                ),
-                "images": Grant(role="roles/artifactregistry.writer", repository=(scope.region, repository.name)),
-            },
-        )
-
-
-def endpoint(service: str, number: str, region: str) -> str:
-    """Where a service of Cloud Run listens, in the project of this number ("Invoke with an HTTPS request", deterministic URL)."""
-    return f"https://{service}-{number}.{region}.run.app"

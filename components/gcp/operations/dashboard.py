@@ -1,14 +1,15 @@
-"""A page of charts: training at one look."""
+"""A page of charts: training, or what answers, at one look."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 import pulumi_gcp as gcp
 
 from components import contracts
 from components.contracts import Text
-from components.core.monitoring import Watched, dashboard, text
+from components.core.monitoring import address
 from components.scope import Component, Scope
 
 
@@ -17,19 +18,18 @@ class DashboardArgs:
     """What is on it."""
 
     apis: Mapping[str, Text]
-    watched: Watched
-    links: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Where somebody reads on, by title."""
+    body: Mapping[str, Any]
+    """As the API has it (`components.core.monitoring`); it may hold outputs."""
 
 
 class Dashboard(Component):
-    """One page for people: incidents, queues, pools against their ceilings, use of accelerators, failures, interruptions, quotas.
+    """One page for people: charts against what was promised or may be at most, and the incidents that are open.
 
     Owns the page. Never owns a metric: where nothing publishes one, its chart is empty. Costs nothing. A destroy takes it
     away.
 
-    >>> watched = Watched(region="us-central1", prefix="a-dev-", cluster="c", pools={}, labels={}, queues={})
-    >>> dashboard(watched, title="Training in dev", links={})["displayName"]
+    >>> from components.core.monitoring import mosaic
+    >>> DashboardArgs(apis={}, body=mosaic("Training in dev", [])).body["displayName"]
     'Training in dev'
     """
 
@@ -40,9 +40,10 @@ class Dashboard(Component):
         super().__init__(name, scope, parent)
         page = gcp.monitoring.Dashboard(
             f"{name}-page",
-            dashboard_json=text(dashboard(args.watched, title=f"Training in {scope.environment}", links=args.links)),
+            dashboard_json=pulumi.Output.json_dumps(args.body, sort_keys=True),
             project=args.apis["monitoring.googleapis.com"],
             opts=self.options(),
         )
-        self.outputs = contracts.Dashboard(id=page.id)
+        where = page.id.apply(lambda found: address(scope.account, found))
+        self.outputs = contracts.Dashboard(id=page.id, address=where)
         self.finish(self.outputs)

@@ -4,7 +4,6 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil
 
 import pulumi
 import pulumi_gcp as gcp
@@ -12,17 +11,21 @@ import pulumi_gcp as gcp
 from components import contracts
 from components.contracts import Text
 from components.core import retrieval
+from components.core.cloud_sql import API
 from components.core.google import labels, nth
+from components.core.monitoring_rows import row
 from components.core.naming import Names
 from components.gcp.blocks.alarms import Alarms, AlarmsArgs
+from components.gcp.blocks.cloud_sql import client, sql_user
 from components.gcp.blocks.worker import Worker, WorkerArgs
 from components.gcp.blocks.workload import Grant, Workload, WorkloadArgs
 from components.scope import Component, Scope, after
 from components.spec.retrieval import Asking, Corpus
 from components.spec.serving import Tokens
 
-_AT_ONCE = 20
 _TIMEOUT_SECONDS = 60
+# By store. IAM "Vector Search roles and permissions"; where it is a table, the function asks for the question's embedding itself.
+_ASK: Mapping[str, str] = {"vectors": "vectorsearch.dataObjects.search", "database": "aiplatform.endpoints.predict"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,8 @@ class AskArgs:
     """Number of the project."""
     corpora: Mapping[str, Corpus]
     stores: contracts.Corpora
+    database: contracts.Server | None = None
+    """Where those with `store: database` lie."""
     guardrails: contracts.Guardrails
     api: Asking
     tokens: Tokens | None = None
@@ -63,8 +68,8 @@ class Ask(Component):
     API Gateway calls from outside of the network, so the function's ingress is open with `auth: jwt`, and who calls is what is
     checked. It has no throttle for callers without an API key: how many questions get through is bounded by the instances.
 
-    Owns the API, its configuration and gateway, the function with its role, and the alerts. Never owns the stores or the
-    guardrails.
+    Owns the API, its configuration and gateway, the function with its role and its user of the database, and the alerts. Never
+    owns the stores or the guardrails.
 
     Costs 3.00 USD a million questions above the first two million a month (API Gateway pricing, 2025), besides the function, the
     store and the guardrail. A destroy takes it all.
@@ -82,10 +87,20 @@ class Ask(Component):
         by_token = args.api.auth == "jwt"
         gateway = self._gateway_account() if by_token else None
         worker = self._worker(gateway)
-        Alarms(f"{name}-alert", self._watched(worker.physical), scope=scope, parent=self)
+        reads: list[pulumi.Resource] = []
+        if args.database is not None:
+            # In no role of the database: it reads what the owner of a table lets it.
+            reads.append(sql_user(self, worker.outputs.identity, instance=args.database.id, project=args.apis[API]))
+        watched = self._watched(worker.physical)
+        policies = Alarms(f"{name}-alert", watched, scope=scope, parent=self).outputs.names
         direct = worker.outputs.id.apply(lambda _: f"{worker.address}/v1")
         address = direct if gateway is None else self._gateway(worker, gateway)
-        self.outputs = contracts.Ask(address=address)
+        said = f'resource.type="cloud_run_revision" AND resource.labels.service_name="{worker.physical}"'
+        shown = list(policies.values())
+        self.outputs = contracts.Ask(
+            address=after(address, *reads),
+            row=row("corpora", "retrieval", None, watched.alarms, policies=shown, log=(scope.account, said)),
+        )
         self.finish(self.outputs)
 
     def _gateway_account(self) -> Text:
@@ -97,13 +112,16 @@ class Ask(Component):
         role = gcp.projects.IAMCustomRole(
             f"{self.name}-role",
             role_id=role_id(scope.names, args.generation),
-            title="Asks collections",
-            description="Searches collections, and reads nothing else of them.",
-            permissions=["vectorsearch.dataObjects.search"],
+            title="Asks corpora",
+            description="Searches stores of corpora, and reads nothing else of them.",
+            permissions=[
+                right for store, right in _ASK.items() if any(spec.store == store for spec in args.corpora.values())
+            ],
             project=args.apis["iam.googleapis.com"],
             opts=self.options(),
         ).name
-        grants = {"collections": Grant(role=role)}
+        signed_in = client(args.database, scope, retrieval.GCP_ASKS)
+        grants = {"collections": Grant(role=role), **signed_in.grants}
         if any(spec.guardrail for spec in args.corpora.values()):
             grants["guardrails"] = Grant(role="roles/modelarmor.user")
         callers = {"gateway": gateway} if gateway is not None else self._teams()
@@ -112,15 +130,15 @@ class Ask(Component):
             WorkerArgs(
                 apis=args.apis,
                 number=args.number,
-                label="retrieval",
+                label=retrieval.GCP_ASKS,
                 module="retrieval",
                 entry="query",
-                others=["retrieval_rest"],
-                requirements="requirements.txt",
+                others=["retrieval_rest", "retrieval_stores"],
+                requirements="retrieval_requirements.txt",
                 description="Answers questions with passages of a corpus.",
                 memory="512Mi",
                 timeout_seconds=_TIMEOUT_SECONDS,
-                at_once=_AT_ONCE,
+                at_once=retrieval.GCP_AT_ONCE,
                 instances=instances(args.api),
                 public=gateway is not None,
                 environment={
@@ -129,6 +147,7 @@ class Ask(Component):
                     "CORPORA": pulumi.Output.json_dumps(
                         {corpus: self._readers(corpus, spec) for corpus, spec in args.corpora.items()}, sort_keys=True
                     ),
+                    **signed_in.environment,
                 },
                 grants=grants,
                 callers=callers,
@@ -150,7 +169,7 @@ class Ask(Component):
         args = self._args
         by_token = args.api.auth == "jwt"
         return {
-            "collection": args.stores.ids[corpus],
+            **retrieval.gcp_store(spec, args.stores.ids[corpus], self.scope.account, self.scope.region),
             "groups": list(spec.readers) if by_token else [],
             "accounts": [] if by_token else [args.identities[team] for team in spec.readers if team in args.identities],
             "guardrail": args.guardrails.ids[spec.guardrail] if spec.guardrail else None,
@@ -235,7 +254,7 @@ def instances(api: Asking) -> int:
     >>> instances(Asking(throttle_rps=1))
     1
     """
-    return ceil(retrieval.at_once(api.throttle_rps) / _AT_ONCE)
+    return retrieval.gcp_instances(api.throttle_rps)
 
 
 def role_id(names: Names, generation: int) -> str:

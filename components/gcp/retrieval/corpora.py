@@ -11,10 +11,15 @@ import pulumi_gcp as gcp
 from components import contracts
 from components.contracts import Text
 from components.core import retrieval
+from components.core.cloud_sql import API
 from components.core.google import agent, labels, nth
+from components.core.monitoring_rows import row
 from components.core.naming import Names
+from components.core.rows import Row
 from components.core.watching import undelivered
 from components.gcp.blocks.alarms import Alarms, AlarmsArgs
+from components.gcp.blocks.cloud_sql import client, sql_user
+from components.gcp.blocks.inbox import Inbox, InboxArgs
 from components.gcp.blocks.worker import Worker, WorkerArgs
 from components.gcp.blocks.workload import Grant, Workload, WorkloadArgs
 from components.scope import Component, Scope, after
@@ -27,9 +32,12 @@ _FIELDS = {"source": "string", "generation": "string", "part": "number", "parts"
 _EVENTS = ("OBJECT_FINALIZE", "OBJECT_DELETE", "OBJECT_ARCHIVE")
 # "Cloud Storage roles": without list an object that is gone is answered with 403, and no deletion ever ends.
 _READ = ("storage.objects.get", "storage.objects.list")
-# IAM "Vector Search roles and permissions".
-_KEEP = ("vectorsearch.dataObjects.create", "vectorsearch.dataObjects.delete", "vectorsearch.dataObjects.query")
-_WEEK = f"{7 * 86_400}s"
+# By store. IAM "Vector Search roles and permissions"; a collection makes its embeddings itself, for a table a model is asked.
+_KEEP: Mapping[str, Sequence[str]] = {
+    "vectors": ("vectorsearch.dataObjects.create", "vectorsearch.dataObjects.delete", "vectorsearch.dataObjects.query"),
+    "database": ("aiplatform.endpoints.predict",),
+}
+_LABEL = "ingestion"
 _TRIES = 20
 
 
@@ -43,10 +51,13 @@ class CorporaArgs:
     corpora: Mapping[str, Corpus]
     bucket: contracts.Storage
     """The zone of their documents."""
+    database: contracts.Server | None = None
+    """Where those with `store: database` lie."""
     key: contracts.Key
     """Key of that zone, in the environment's region: passages stand in the store as they are. The agent of Vector Search may use
     it."""
     network: contracts.Network | None
+    """All that the function calls it calls through it; needed with a database."""
     compute_key: contracts.Key
     logs_key: contracts.Key
     """Encrypts the topics."""
@@ -62,14 +73,17 @@ class CorporaArgs:
 
 
 class Corpora(Component):
-    """Collections of Vector Search: one a corpus, filled from its folder, with embeddings that the collection makes itself.
+    """Stores of corpora, each filled from its folder: collections of Vector Search, or tables of a database where asked for.
+
+    A collection makes the embeddings itself; for a table the function asks Vertex AI, and it makes the table.
 
     A document that comes, changes or goes is told to a topic by Cloud Storage, and a function does what follows; every night each
     corpus is compared with its folder as a whole. What could not be done comes again twenty times, then lies with the dead
     letters for a week. The function reads nothing but what lies under `documents/`.
 
-    Owns the collections, topics and subscriptions, the notification of the bucket, the schedules, the function with its role, and
-    the alerts. Never owns the documents, their bucket, or who may ask. All corpora lie in one zone.
+    Owns the collections, topics and subscriptions, the notification of the bucket, the schedules, the function with its role and
+    its user of the database, and the alerts. Never owns the documents, their bucket, the database, or who may ask. All corpora
+    lie in one zone.
 
     The collections hold nothing that the documents do not: none of them is protected, and a change of an embedding builds its
     corpus anew. Until then nobody finds anything in it.
@@ -87,19 +101,48 @@ class Corpora(Component):
         """Make the stores, and what fills them."""
         super().__init__(name, scope, parent)
         self._args = args
-        stores = {corpus: self._store(corpus, spec) for corpus, spec in args.corpora.items()}
+        stores = {corpus: self._store(corpus, spec) for corpus, spec in args.corpora.items() if spec.store == "vectors"}
+        if args.database is not None:
+            stores |= args.database.databases
         pusher = self._identity("ingestion-push", "Brings messages to the function that fills corpora.", {})
         worker = self._worker(stores, pusher)
-        failed = self._topic("documents-failed", "pubsub.googleapis.com")
-        topic = self._topic("documents", "storage.googleapis.com")
-        subscription = self._subscription(topic, failed, worker, pusher)
-        told = [self._notification(topic, subscription), *self._schedules(topic, subscription)]
-        self._watch(worker.outputs, self._kept(failed))
+        inbox = Inbox(
+            f"{name}-documents",
+            InboxArgs(
+                apis=args.apis,
+                number=args.number,
+                label="documents",
+                key=args.logs_key,
+                publishers={"storage": agent("storage.googleapis.com", args.number)},
+                address=worker.outputs.id.apply(lambda _: worker.address),
+                audience=worker.address,
+                bringer=pusher,
+                seconds=600,
+                tries=_TRIES,
+            ),
+            scope=scope,
+            parent=self,
+        ).outputs
+        told: list[pulumi.Resource] = [self._notification(inbox.topic), *self._schedules(inbox.topic)]
+        rows = self._watch(worker.outputs, inbox.failed)
+        if args.database is not None:
+            told.append(
+                sql_user(
+                    self,
+                    worker.outputs.identity,
+                    instance=args.database.id,
+                    project=args.apis[API],
+                    # It may create the extension, and is the owner of a database that the API made ("About PostgreSQL users and
+                    # roles").
+                    roles=["cloudsqlsuperuser"],
+                )
+            )
         self.outputs = contracts.Corpora(
-            ids={corpus: after(store, *told) for corpus, store in stores.items()},
+            ids={corpus: after(stores[corpus], *told) for corpus in args.corpora},
             sources={
                 corpus: pulumi.Output.concat(args.bucket.uri, f"/{DOCUMENTS}{corpus}/") for corpus in args.corpora
             },
+            rows=rows,
         )
         self.finish(self.outputs)
 
@@ -150,8 +193,10 @@ class Corpora(Component):
 
     def _worker(self, stores: Mapping[str, Text], pusher: Text) -> Worker:
         args, scope = self._args, self.scope
+        signed_in = client(args.database, scope, _LABEL, reader=retrieval.GCP_ASKS)
         # Collections know no conditions; which of them a question reaches is decided by the function that asks.
-        keep = self._role("ingestion", "Fills collections.", _KEEP)
+        used = [store for store in _KEEP if any(spec.store == store for spec in args.corpora.values())]
+        keep = self._role("ingestion", "Fills corpora.", [right for store in used for right in _KEEP[store]])
         read = self._role("documents", "Reads documents.", _READ)
         bucket = scope.names.of(self._zone, "bucket")
         below = f'resource.name.startsWith("projects/_/buckets/{bucket}/objects/{DOCUMENTS}")'
@@ -162,10 +207,10 @@ class Corpora(Component):
             WorkerArgs(
                 apis=args.apis,
                 number=args.number,
-                label="ingestion",
+                label=_LABEL,
                 module="ingestion",
                 entry="ingest",
-                others=["ingestion_text", "retrieval_rest"],
+                others=["ingestion_text", "retrieval_rest", "retrieval_stores"],
                 requirements="ingestion_requirements.txt",
                 description="Makes collections hold what their folders hold.",
                 memory="1Gi",
@@ -173,16 +218,22 @@ class Corpora(Component):
                 timeout_seconds=540,
                 # A document is read in memory.
                 at_once=1,
-                instances=3,
+                instances=retrieval.GCP_FILLS,
                 environment={
                     "BUCKET": args.bucket.name,
                     "CORPORA": pulumi.Output.json_dumps(
-                        {corpus: {"collection": store} for corpus, store in stores.items()}, sort_keys=True
+                        {
+                            corpus: retrieval.gcp_store(spec, stores[corpus], scope.account, scope.region)
+                            for corpus, spec in args.corpora.items()
+                        },
+                        sort_keys=True,
                     ),
+                    **signed_in.environment,
                 },
                 grants={
                     "collections": Grant(role=keep),
                     "documents": Grant(role=read, bucket=args.bucket.resource, condition=condition),
+                    **signed_in.grants,
                 },
                 callers={"push": pusher},
                 network=args.network,
@@ -210,73 +261,7 @@ class Corpora(Component):
             opts=self.options(),
         ).name
 
-    def _topic(self, label: str, publisher: str) -> Text:
-        """Id of a topic; resolves once the service may publish to it."""
-        args, scope = self._args, self.scope
-        made = gcp.pubsub.Topic(
-            f"{self.name}-{label}",
-            name=scope.names.of(label, "topic"),
-            project=args.apis["pubsub.googleapis.com"],
-            kms_key_name=args.logs_key.id,
-            message_storage_policy={"allowed_persistence_regions": [scope.region]},
-            opts=self.options(),
-        )
-        grant = gcp.pubsub.TopicIAMMember(
-            f"{self.name}-{label}-publisher",
-            project=args.apis["pubsub.googleapis.com"],
-            topic=made.name,
-            role="roles/pubsub.publisher",
-            member=agent(publisher, args.number),
-            opts=self.options(),
-        )
-        return after(made.id, grant)
-
-    def _subscription(self, topic: Text, failed: Text, worker: Worker, pusher: Text) -> gcp.pubsub.Subscription:
-        args, scope = self._args, self.scope
-        project = args.apis["pubsub.googleapis.com"]
-        subscription = gcp.pubsub.Subscription(
-            f"{self.name}-ingestion",
-            name=scope.names.of("ingestion", "topic"),
-            project=project,
-            topic=topic,
-            push_config={
-                "push_endpoint": worker.outputs.id.apply(lambda _: worker.address),
-                "oidc_token": {"service_account_email": pusher, "audience": worker.address},
-            },
-            ack_deadline_seconds=600,
-            message_retention_duration=_WEEK,
-            # By default a subscription that nothing came through for 31 days is deleted.
-            expiration_policy={"ttl": ""},
-            retry_policy={"minimum_backoff": "30s", "maximum_backoff": "600s"},
-            dead_letter_policy={"dead_letter_topic": failed, "max_delivery_attempts": _TRIES},
-            opts=self.options(),
-        )
-        gcp.pubsub.SubscriptionIAMMember(
-            f"{self.name}-ingestion-dead-letters",
-            project=project,
-            subscription=subscription.name,
-            # To move a message away, Pub/Sub has to take it as a subscriber does.
-            role="roles/pubsub.subscriber",
-            member=agent("pubsub.googleapis.com", args.number),
-            opts=self.options(),
-        )
-        return subscription
-
-    def _kept(self, failed: Text) -> str:
-        """Name of the subscription that keeps what was given up."""
-        name = self.scope.names.of("documents-failed", "topic")
-        gcp.pubsub.Subscription(
-            f"{self.name}-failed",
-            name=name,
-            project=self._args.apis["pubsub.googleapis.com"],
-            topic=failed,
-            message_retention_duration=_WEEK,
-            expiration_policy={"ttl": ""},
-            opts=self.options(),
-        )
-        return name
-
-    def _notification(self, topic: Text, subscription: pulumi.Resource) -> pulumi.Resource:
+    def _notification(self, topic: Text) -> pulumi.Resource:
         """What happens to documents is told by name alone: the function looks what there is."""
         return gcp.storage.Notification(
             f"{self.name}-changes",
@@ -286,10 +271,10 @@ class Corpora(Component):
             event_types=list(_EVENTS),
             object_name_prefix=DOCUMENTS,
             payload_format="NONE",
-            opts=self.options(depends_on=[subscription]),
+            opts=self.options(),
         )
 
-    def _schedules(self, topic: Text, subscription: pulumi.Resource) -> list[pulumi.Resource]:
+    def _schedules(self, topic: Text) -> list[pulumi.Resource]:
         """When each corpus is compared as a whole. The agent of Cloud Scheduler may publish to every topic of the project."""
         args, scope = self._args, self.scope
         return [
@@ -303,14 +288,15 @@ class Corpora(Component):
                 time_zone="Etc/UTC",
                 retry_config={"retry_count": 5, "min_backoff_duration": "30s", "max_backoff_duration": "600s"},
                 pubsub_target={"topic_name": topic, "attributes": {"sync": corpus}},
-                opts=self.options(depends_on=[subscription]),
+                opts=self.options(),
             )
             for corpus, spec in args.corpora.items()
         ]
 
     # -- what is watched
 
-    def _watch(self, worker: contracts.Worker, failed: str) -> None:
+    def _watch(self, worker: contracts.Worker, failed: str) -> dict[str, Row]:
+        """The alerts, and the row of each corpus, and of what fills them all."""
         args, scope = self._args, self.scope
         prefix = scope.names.full("")
         counted, alarm = retrieval.gcp_ingestion(prefix, worker.name)
@@ -321,13 +307,23 @@ class Corpora(Component):
         for corpus, spec in args.corpora.items():
             counted, alarm = retrieval.gcp_documents(corpus, prefix, worker.name)
             watched[f"corpus-{corpus}"] = ([alarm], [counted], args.teams.get(spec.team) or args.warning)
+        rows: dict[str, Row] = {}
+        log = (scope.account, f'resource.type="cloud_run_revision" AND resource.labels.service_name="{worker.name}"')
         for label, (alarms, counts, told) in watched.items():
-            Alarms(
+            made = Alarms(
                 f"{self.name}-{label}-alert",
                 AlarmsArgs(apis=args.apis, alarms=alarms, counts=counts, critical=told, warning=told),
                 scope=scope,
                 parent=self,
-            )
+            ).outputs
+            policies, corpus = list(made.names.values()), label.removeprefix("corpus-")
+            if label == "ingestion":
+                shared = row("corpora", "ingestion", None, alarms, policies=policies, log=log)
+                rows["corpora: ingestion"] = shared
+            else:
+                team = args.corpora[corpus].team
+                rows[f"corpus {corpus}"] = row(label, "corpus", team, alarms, policies=policies, log=log)
+        return rows
 
 
 def role_id(names: Names, generation: int, role: str) -> str:

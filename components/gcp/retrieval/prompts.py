@@ -21,6 +21,18 @@ from components.scope import Component, Scope, after
 _DAY_MS = 24 * 3600 * 1000
 _API = "https://workflowexecutions.googleapis.com/v1"
 _SCHEDULE = "*/15 * * * *"
+# "Use the legacy streaming API", required permissions: that of the data set goes with whoever has it on the table.
+_ADDS = ("bigquery.tables.get", "bigquery.tables.updateData")
+_TABLE = "endpoints"
+_COLUMNS: Mapping[str, tuple[str, str, str]] = {
+    "time": ("TIMESTAMP", "REQUIRED", "When it was asked."),
+    "endpoint": ("STRING", "REQUIRED", "Which model of ours."),
+    "request_id": ("STRING", "REQUIRED", "The same of a question and its answer."),
+    "stopped": ("STRING", "NULLABLE", "What the guardrail stopped: prompt or answer."),
+    "request": ("STRING", "NULLABLE", "What was asked, as JSON."),
+    "answer": ("STRING", "NULLABLE", "What was answered, as JSON."),
+}
+"""What the guard writes (runtime/guard/guard.py)."""
 # "Log requests and responses": no other role than Vertex AI Administrator holds it, which may do everything else as well.
 _SETS = "aiplatform.endpoints.setPublisherModelConfig"
 
@@ -34,6 +46,8 @@ class PromptsArgs:
     """Number of the project."""
     models: Sequence[str]
     """Models of publishers that are called: `publishers/…/models/…`."""
+    endpoints: bool = False
+    """Whether models of ours in the cluster are asked, and their pods write it down."""
     days: int
     """How long they are kept."""
     readers: Mapping[str, str]
@@ -41,8 +55,8 @@ class PromptsArgs:
     key: contracts.Key
     """BigQuery may use it."""
     workflow_key: contracts.Key
-    starter: Text
-    """E-mail of who starts workflows."""
+    starter: Text | None
+    """E-mail of who starts workflows; without a model of a publisher there may be none."""
     generation: int
     """Which life of the environment this is: the id of a custom role is free again after weeks only."""
     critical: Sequence[Text] = ()
@@ -56,10 +70,13 @@ class Prompts(Component):
     it on again. Vertex AI makes a table in the dataset, in partitions by the hour, each of which expires. A model that is no
     longer described stays logged. Of partners only Anthropic's are logged, and only where the address is a region's.
 
-    Owns the dataset, its readers and its writer, the workflow with its identity, role and schedule, and the alert when it
-    fails. Never owns what is called. What answers from a cluster logs to the dataset as well, by a grant that it brings.
-    Costs 0.02 USD a GB a month (BigQuery storage, us-central1, 2026-07), 0.10 for the schedule and less than a dollar for the
-    steps. A destroy takes the workflow first, so that logging ends up where nothing is: turn it off before, or keep the dataset.
+    What models of ours in the cluster are asked lies in the same dataset, in a table in partitions by the day: whoever reads the
+    one reads the other, for as long and with the same key. Their pods add to it; see `Pod`.
+
+    Owns the dataset, that table and the role that adds to it, readers and writer, the workflow with its identity, role and
+    schedule, and the alert when it fails. Never owns what is called, nor the grant of pods. Costs 0.02 USD a GB a month (BigQuery
+    storage, us-central1, 2026-07), 0.10 for the schedule and less than a dollar for the steps. A destroy takes the workflow
+    first, so that logging ends up where nothing is: turn it off before, or keep the dataset.
 
     >>> role_id(Names("acme-ai", "dev"), 1)
     'acme_ai_dev_prompts'
@@ -98,10 +115,47 @@ class Prompts(Component):
             ),
             *self._readers(dataset),
         ]
-        place = after(dataset.id, *grants)
-        made = self._keep(dataset, grants) if args.models else []
-        self.outputs = contracts.Prompts(id=after(made[0].id, *made) if made else place, place=after(place, *made))
+        place = after(pulumi.Output.concat("projects/", project, "/datasets/", dataset.dataset_id), *grants)
+        made = self._keep(dataset, grants, args.starter) if args.models and args.starter is not None else []
+        table = self._table(dataset) if args.endpoints else None
+        self.outputs = contracts.Prompts(
+            id=after(made[0].id, *made) if made else place,
+            place=place,
+            table=(dataset.dataset_id, table.table_id) if table else None,
+            writes=self._adds() if table else None,
+        )
         self.finish(self.outputs)
+
+    def _table(self, dataset: gcp.bigquery.Dataset) -> gcp.bigquery.Table:
+        columns = [
+            {"name": name, "type": kind, "mode": mode, "description": what}
+            for name, (kind, mode, what) in _COLUMNS.items()
+        ]
+        return gcp.bigquery.Table(
+            f"{self.name}-endpoints",
+            dataset_id=dataset.dataset_id,
+            table_id=_TABLE,
+            description="Prompts and answers of models of ours in the cluster.",
+            project=self._args.apis["bigquery.googleapis.com"],
+            schema=json.dumps(columns),
+            time_partitioning={"type": "DAY", "field": "time", "expiration_ms": self._args.days * _DAY_MS},
+            encryption_configuration={"kms_key_name": self._args.key.id},
+            deletion_protection=not self.scope.deletable,
+            labels=labels(self.scope.tags),
+            opts=self.options(holds_data=True),
+        )
+
+    def _adds(self) -> Text:
+        """To add is not to read: every role of Google's that may do the one may do the other."""
+        return gcp.projects.IAMCustomRole(
+            f"{self.name}-adds",
+            role_id=writer_id(self.scope.names, self._args.generation),
+            title="Adds prompts",
+            description="Adds prompts and answers to their table, and reads none.",
+            permissions=list(_ADDS),
+            project=self._args.apis["iam.googleapis.com"],
+            opts=self.options(),
+        ).name
 
     def _readers(self, dataset: gcp.bigquery.Dataset) -> list[pulumi.Resource]:
         args, found = self._args, list[pulumi.Resource]()
@@ -129,7 +183,7 @@ class Prompts(Component):
         return found
 
     def _keep(
-        self, dataset: gcp.bigquery.Dataset, grants: Sequence[pulumi.Resource]
+        self, dataset: gcp.bigquery.Dataset, grants: Sequence[pulumi.Resource], starter: Text
     ) -> list[gcp.workflows.Workflow | gcp.cloudscheduler.Job]:
         """The workflow that sets it, and its schedule."""
         args, scope = self._args, self.scope
@@ -187,7 +241,7 @@ class Prompts(Component):
                 "headers": {"Content-Type": "application/json"},
                 "body": base64.b64encode(json.dumps({"argument": "{}"}).encode()).decode(),
                 "oauth_token": {
-                    "service_account_email": args.starter,
+                    "service_account_email": starter,
                     "scope": "https://www.googleapis.com/auth/cloud-platform",
                 },
             },
@@ -219,6 +273,11 @@ class Prompts(Component):
 def role_id(names: Names, generation: int) -> str:
     """Id of the custom role, for whoever may grant it."""
     return names.of(nth("prompts", generation), "custom_role").replace("-", "_")
+
+
+def writer_id(names: Names, generation: int) -> str:
+    """Id of the custom role of pods that add to the table."""
+    return names.of(nth("prompts-adds", generation), "custom_role").replace("-", "_")
 
 
 def workflow(project: str, region: str, models: Sequence[str], to: pulumi.Input[str]) -> dict[str, Any]:

@@ -4,17 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pulumi
-import pulumi_gcp as gcp
 
 from components import contracts
 from components.contracts import Text
 from components.core import cloud_run, watching
-from components.core.google import agent, labels
-from components.core.monitoring import Alarm, Query
+from components.core.monitoring import Alarm
 from components.gcp.blocks.cloud_run import CloudRun, CloudRunArgs, Size
+from components.gcp.blocks.inbox import Inbox, InboxArgs
 from components.gcp.blocks.rollout import Platform
 from components.gcp.blocks.workload import Grant, Workload, WorkloadArgs
-from components.scope import Component, Scope, after
+from components.scope import Component, Scope
 from components.spec import serving
 from components.spec.endpoints import Alarm as Sign
 from components.spec.models import Container
@@ -22,8 +21,6 @@ from components.spec.models import Container
 _ACKNOWLEDGED_SECONDS = 600
 """Pub/Sub "Subscription properties": 600 seconds at most until a message counts as not handled, and is delivered again."""
 _ATTEMPTS = 10
-_WEEK = "604800s"
-_PUBSUB = "pubsub.googleapis.com"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +30,8 @@ class AsynchronousArgs:
     spec: serving.Async
     image: pulumi.Input[str]
     """Address of the image of its model."""
+    cache: contracts.Entry | None = None
+    """Of its answers, where it may use one."""
     platform: Platform
     logs_key: contracts.Key
     """Encrypts what waits: Pub/Sub may use it."""
@@ -73,39 +72,11 @@ class Asynchronous(Component):
             scope=scope,
             parent=self,
         ).outputs.id
-        topic = self._topic("requests", name)
         served = self._service(pusher)
-        subscription = self._subscription(topic, served, pusher)
-        senders = [
-            gcp.pubsub.TopicIAMMember(
-                f"{name}-caller-{caller}",
-                project=args.platform.apis[_PUBSUB],
-                topic=topic.name,
-                role="roles/pubsub.publisher",
-                member=pulumi.Output.concat("serviceAccount:", email),
-                opts=self.options(),
-            )
-            for caller, email in args.callers.items()
-        ]
-        ready = [*subscription, *senders]
         # A request is a message of this topic: published before there is a subscription, it would be lost.
-        self.outputs = contracts.Endpoint(
-            id=after(topic.id, *ready), address=after(topic.id, *ready), version=served.version
-        )
+        topic = self._inbox(served, pusher)
+        self.outputs = contracts.Endpoint(id=topic, address=topic, version=served.version, row=served.row)
         self.finish(self.outputs)
-
-    def _topic(self, label: str, physical: str) -> gcp.pubsub.Topic:
-        args, scope = self._args, self.scope
-        return gcp.pubsub.Topic(
-            f"{self.name}-{label}",
-            name=scope.names.of(physical, "topic"),
-            project=args.platform.apis[_PUBSUB],
-            kms_key_name=args.logs_key.id,
-            message_retention_duration=_WEEK,
-            message_storage_policy={"allowed_persistence_regions": [scope.region]},
-            labels={**labels({**scope.tags, **args.tags}), "endpoint": self.name},
-            opts=self.options(),
-        )
 
     def _service(self, pusher: Text) -> contracts.Endpoint:
         args, scope, spec = self._args, self.scope, self._args.spec
@@ -123,6 +94,7 @@ class Asynchronous(Component):
                 endpoint=self.name,
                 model=spec.model,
                 image=args.image,
+                cache=args.cache,
                 size=Size(
                     cpu=cpu,
                     memory_gib=memory,
@@ -143,6 +115,8 @@ class Asynchronous(Component):
                 },
                 callers={"push": pusher},
                 release=spec.release,
+                kind=spec.kind,
+                owner=spec.team,
                 signs=signs,
                 alarms=self._alarms(),
                 team=args.team,
@@ -155,11 +129,11 @@ class Asynchronous(Component):
     def _alarms(self) -> list[Alarm]:
         """Of what waits, and of what nobody could handle."""
         found = [
-            watching.alarm(self.name, sign, watching.oldest(self.scope.names.of(self.name, "topic"), sign.above))
+            watching.waits(self.name, sign, self.scope.names.of(f"async-{self.name}", "topic"))
             for name, sign in self._args.signs.items()
             if name == "waiting"
         ]
-        dead = self.scope.names.of(f"{self.name}-dead", "topic")
+        dead = self.scope.names.of(f"async-{self.name}-failed", "topic")
         return [
             *found,
             Alarm(
@@ -167,59 +141,33 @@ class Asynchronous(Component):
                 meaning=f"Requests to {self.name} could not be handled in {_ATTEMPTS} attempts.",
                 first=f"Its log says why; the requests lie in the subscription {dead} for a week.",
                 severity="warning",
-                condition=Query(promql=watching.undelivered(dead)),
+                condition=watching.undelivered(dead),
                 minutes=0,
             ),
         ]
 
-    def _subscription(self, topic: gcp.pubsub.Topic, served: contracts.Endpoint, pusher: Text) -> list[pulumi.Resource]:
-        args, scope, project = self._args, self.scope, self._args.platform.apis[_PUBSUB]
-        dead = self._topic("dead", f"{self.name}-dead")
-        kept = gcp.pubsub.Subscription(
-            f"{self.name}-dead-kept",
-            name=scope.names.of(f"{self.name}-dead", "topic"),
-            project=project,
-            topic=dead.id,
-            message_retention_duration=_WEEK,
-            expiration_policy={"ttl": ""},
-            opts=self.options(),
-        )
-        # Pub/Sub moves a message by publishing it there and taking it here ("Handle message failures").
-        publishes = gcp.pubsub.TopicIAMMember(
-            f"{self.name}-dead-publisher",
-            project=project,
-            topic=dead.name,
-            role="roles/pubsub.publisher",
-            member=agent(_PUBSUB, args.platform.number),
-            opts=self.options(),
-        )
-        physical = scope.names.of(self.name, "run_service")
-        url = cloud_run.url(physical, args.platform.number, scope.region)
-        subscription = gcp.pubsub.Subscription(
-            f"{self.name}-subscription",
-            name=scope.names.of(self.name, "topic"),
-            project=project,
-            topic=topic.id,
-            push_config={
-                "push_endpoint": served.address.apply(lambda address: f"{address}/push"),
-                "oidc_token": {"service_account_email": pusher, "audience": url},
-            },
-            ack_deadline_seconds=_ACKNOWLEDGED_SECONDS,
-            message_retention_duration=_WEEK,
-            enable_message_ordering=False,
-            # By default a subscription that nothing came through for 31 days is deleted.
-            expiration_policy={"ttl": ""},
-            retry_policy={"minimum_backoff": "10s", "maximum_backoff": "600s"},
-            dead_letter_policy={"dead_letter_topic": dead.id, "max_delivery_attempts": _ATTEMPTS},
-            labels={**labels({**scope.tags, **args.tags}), "endpoint": self.name},
-            opts=self.options(depends_on=[kept, publishes]),
-        )
-        takes = gcp.pubsub.SubscriptionIAMMember(
-            f"{self.name}-dead-subscriber",
-            project=project,
-            subscription=subscription.name,
-            role="roles/pubsub.subscriber",
-            member=agent(_PUBSUB, args.platform.number),
-            opts=self.options(),
-        )
-        return [subscription, takes]
+    def _inbox(self, served: contracts.Endpoint, pusher: Text) -> Text:
+        """Id of the topic of requests."""
+        args, platform = self._args, self._args.platform
+        physical = self.scope.names.of(self.name, "run_service")
+        return Inbox(
+            f"{self.name}-requests",
+            InboxArgs(
+                apis=platform.apis,
+                number=platform.number,
+                label=f"async-{self.name}",
+                key=args.logs_key,
+                publishers={
+                    caller: pulumi.Output.concat("serviceAccount:", email) for caller, email in args.callers.items()
+                },
+                address=served.address.apply(lambda address: f"{address}/push"),
+                audience=cloud_run.url(physical, platform.number, self.scope.region),
+                bringer=pusher,
+                seconds=_ACKNOWLEDGED_SECONDS,
+                tries=_ATTEMPTS,
+                first_wait=10,
+                tags={**args.tags, "endpoint": self.name},
+            ),
+            scope=self.scope,
+            parent=self,
+        ).outputs.topic

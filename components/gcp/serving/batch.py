@@ -14,6 +14,8 @@ from components.contracts import Text
 from components.core import rollouts
 from components.core.accelerators import Machine
 from components.core.google import labels
+from components.core.monitoring_rows import Line, row
+from components.core.rows import Shown
 from components.core.vertex import spec as machine_spec
 from components.gcp.blocks.rollout import Platform
 from components.gcp.blocks.vertex_model import Packaged, VertexModel, VertexModelArgs
@@ -22,6 +24,8 @@ from components.scope import Component, Scope, after
 from components.spec import serving
 from components.spec.models import Container
 
+_FINISHED = "workflows.googleapis.com/finished_execution_count"
+_TOOK = "workflows.googleapis.com/execution_times"
 _EXECUTIONS = "https://workflowexecutions.googleapis.com/v1"
 
 
@@ -97,6 +101,7 @@ class Batch(Component):
             "encryptionSpec": {"kmsKeyName": platform.compute_key.id},
             "labels": self._labels(),
         }
+        watched = self._watch(physical)
         made = gcp.workflows.Workflow(
             f"{name}-workflow",
             name=physical,
@@ -119,7 +124,7 @@ class Batch(Component):
             deletion_protection=False,
             labels=self._labels(),
             # Alerts first: nothing runs that nobody watches.
-            opts=self.options(depends_on=self._watch(physical)),
+            opts=self.options(depends_on=watched),
         )
         ready: list[pulumi.Resource] = [
             gcp.projects.IAMMember(
@@ -137,6 +142,15 @@ class Batch(Component):
             id=after(made.id, *ready),
             address=after(made.id, *ready).apply(lambda found: f"{_EXECUTIONS}/{found}/executions"),
             version=model.version,
+            row=row(
+                name,
+                spec.kind,
+                spec.team,
+                [],
+                policies=[policy.name for policy in watched],
+                log=(scope.account, _selected(physical)),
+                more=runs(physical),
+            ),
         )
         self.finish(self.outputs)
 
@@ -204,22 +218,19 @@ class Batch(Component):
             opts=self.options(depends_on=[made]),
         )
 
-    def _watch(self, physical: str) -> list[pulumi.Resource]:
+    def _watch(self, physical: str) -> list[gcp.monitoring.AlertPolicy]:
         """Tell people of runs that failed or were stopped, and of those that nobody could start."""
         failed = {
             "display_name": "A run ended without success",
             "condition_threshold": {
-                "filter": 'resource.type = "workflows.googleapis.com/Workflow"'
-                f' AND resource.labels.workflow_id = "{physical}"'
-                ' AND metric.type = "workflows.googleapis.com/finished_execution_count"'
-                ' AND metric.labels.status = "FAILED"',
+                "filter": _failed(physical),
                 "comparison": "COMPARISON_GT",
                 "threshold_value": 0,
                 "duration": "0s",
                 "aggregations": [{"alignment_period": "300s", "per_series_aligner": "ALIGN_DELTA"}],
             },
         }
-        found: list[pulumi.Resource] = [
+        found = [
             self._policy(
                 "failed",
                 f"{self.name} failed, or was stopped",
@@ -260,6 +271,34 @@ class Batch(Component):
             user_labels=self._labels(),
             opts=self.options(),
         )
+
+
+def _selected(physical: str, *more: str) -> str:
+    return " AND ".join(
+        ('resource.type = "workflows.googleapis.com/Workflow"', f'resource.labels.workflow_id = "{physical}"', *more)
+    )
+
+
+def _failed(physical: str) -> str:
+    return _selected(physical, f'metric.type = "{_FINISHED}"', 'metric.labels.status = "FAILED"')
+
+
+def runs(physical: str) -> list[Line]:
+    """What a chart shows of runs, by the name of the workflow: those that failed, those that ended, and what they took.
+
+    Source: "Google Cloud metrics", workflows. What a run took is told in the unit of the metric, which the chart knows.
+    """
+
+    def asked(chosen: str, reducer: str) -> dict[str, Any]:
+        summed = {"alignmentPeriod": "300s", "perSeriesAligner": "ALIGN_DELTA", "crossSeriesReducer": reducer}
+        return {"timeSeriesFilter": {"filter": chosen, "aggregation": summed}}
+
+    ended, took = (_selected(physical, f'metric.type = "{metric}"') for metric in (_FINISHED, _TOOK))
+    return [
+        Line(shown=Shown(slot="answers", label="failed", counted=True), query=asked(_failed(physical), "REDUCE_SUM")),
+        Line(shown=Shown(slot="answers", label="ended", counted=True), query=asked(ended, "REDUCE_SUM")),
+        Line(shown=Shown(slot="time", label="95 of 100 runs took"), query=asked(took, "REDUCE_PERCENTILE_95")),
+    ]
 
 
 def folder(prefix: str) -> str:

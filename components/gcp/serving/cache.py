@@ -10,12 +10,15 @@ import pulumi_gcp as gcp
 
 from components import contracts
 from components.contracts import Text
+from components.core import caching
 from components.core.google import labels
 from components.core.monitoring import Alarm, Query
 from components.gcp.blocks.alarms import Alarms, AlarmsArgs
 from components.scope import Component, Scope, after
 
 _PORT = 6379
+_PORTS = (6379, 13047)
+"""The first says where its machines are, which have 11000 to 13047 ("Connect to a Memorystore for Valkey instance", ports)."""
 # What one node holds, GiB, of what it has: the rest is kept free ("Instance and node specification"). The first is for trying
 # things out: it has no service level.
 _TRIAL = ("SHARED_CORE_NANO", 1.12)
@@ -31,8 +34,9 @@ class CacheArgs:
 
     apis: Mapping[str, Text]
     max_gib: int
-    clients: Mapping[str, pulumi.Input[str]] = field(default_factory=dict[str, pulumi.Input[str]])
-    """E-mail of the service account of each client."""
+    keep_minutes: int
+    clients: Sequence[str] = ()
+    """Names of the endpoints that may use it."""
     network: contracts.Network
     connected: Text
     """Id of what lets Memorystore make addresses in the network: one a network and region, of the class `gcp-memorystore`."""
@@ -49,12 +53,16 @@ class Cache(Component):
 
     When it is full it drops what was longest unused (`allkeys-lru`). It does not grow: its machines are there at any time.
     Clients speak TLS and the protocol of a cluster, from the network alone, and sign in with a token of their own service account
-    (`memorystore.instances.connect`, on this cache); there is no password. It writes nothing to disks, so that the key is for
-    backups, of which there are none by default. In prod a second machine takes over where one fails.
+    (`memorystore.instances.connect`, on this cache); there is no password. Whoever is in reads and writes every key, so that its
+    clients are of one team. It writes nothing to disks, so that the key is for backups, of which there are none by default. In
+    prod a second machine takes over where one fails.
 
-    Owns the instance, the clients' right to connect and its alerts. Never owns what a client runs as, nor the way from the
-    network. Costs by the hour and machine 0.032 USD for 1.1 GiB, 0.143 for 5.2 (us-central1, Memorystore for Redis Cluster, whose
-    machines are the same, 2025-07), as much again for the second one. A destroy is refused outside of dev.
+    It is there before its clients. An entry says what one of them needs: whoever makes the client gives its account the right
+    to connect. The address is one of the network's own, in the subnet of workloads.
+
+    Owns the instance and its alerts. Never owns what a client runs as, its right to connect, nor the way from the network. Costs
+    by the hour and machine 0.032 USD for 1.1 GiB, 0.143 for 5.2 (us-central1, Memorystore for Redis Cluster, whose machines are
+    the same, 2025-07), as much again for the second one. A destroy is refused outside of dev.
 
     >>> nodes(1, trial=True), nodes(8, trial=False), nodes(200, trial=False)
     (('SHARED_CORE_NANO', 1), ('HIGHMEM_MEDIUM', 1), ('HIGHMEM_XLARGE', 5))
@@ -79,6 +87,8 @@ class Cache(Component):
             engine_configs={"maxmemory-policy": "allkeys-lru"},
             authorization_mode="IAM_AUTH",
             transit_encryption_mode="SERVER_AUTHENTICATION",
+            # Clients are told whose certificates to believe, and those vouch for nothing else.
+            server_ca_mode="GOOGLE_MANAGED_PER_INSTANCE_CA",
             kms_key=args.key.id,
             persistence_config={"mode": "DISABLED"},
             zone_distribution_config={"mode": "MULTI_ZONE"},
@@ -94,19 +104,6 @@ class Cache(Component):
             labels={**labels({**scope.tags, **args.tags}), "cache": name},
             opts=self.options(),
         )
-        # The name of its resource as text: a condition knows no other.
-        resource = f"projects/{scope.account}/locations/{scope.region}/instances/{physical}"
-        grants: list[pulumi.Resource] = [
-            gcp.projects.IAMMember(
-                f"{name}-client-{client}",
-                project=args.apis["cloudresourcemanager.googleapis.com"],
-                role="roles/memorystore.dbConnectionUser",
-                member=pulumi.Output.concat("serviceAccount:", identity),
-                condition={"title": f"cache-{name}"[:100], "expression": f'resource.name == "{resource}"'},
-                opts=self.options(depends_on=[instance]),
-            )
-            for client, identity in sorted(args.clients.items())
-        ]
         watched = Alarms(
             f"{name}-alarm",
             AlarmsArgs(
@@ -118,13 +115,28 @@ class Cache(Component):
             scope=scope,
             parent=self,
         )
-        ready = [*grants, watched]
+        address = after(instance.endpoints.apply(discovered), watched)
         self.outputs = contracts.Cache(
-            id=after(instance.name, *ready),
-            address=after(instance.endpoints.apply(_address), *ready),
+            id=after(instance.name, watched),
+            address=address,
             port=pulumi.Output.from_input(str(_PORT)),
-            # Who signs in is told by the token.
-            user=pulumi.Output.from_input("default"),
+            entries={
+                client: contracts.Entry(
+                    variables=caching.variables(
+                        client,
+                        # Who signs in is told by the token.
+                        url=pulumi.Output.concat("rediss://", address, f":{_PORT}"),
+                        sign_in="memorystore",
+                        minutes=args.keep_minutes,
+                        authority=instance.managed_server_cas.apply(vouching),
+                    ),
+                    connects=[],
+                    resource=f"projects/{scope.account}/locations/{scope.region}/instances/{physical}",
+                    ports=_PORTS,
+                    reach=args.network.cidr,
+                )
+                for client in sorted(args.clients)
+            },
         )
         self.finish(self.outputs)
 
@@ -139,7 +151,7 @@ def nodes(max_gib: int, *, trial: bool) -> tuple[str, int]:
     return largest, ceil(max_gib / gib)
 
 
-def _address(endpoints: Sequence[Any] | None) -> str:
+def discovered(endpoints: Sequence[Any] | None) -> str:
     """Where clients find all of its machines."""
     for endpoint in endpoints or ():
         for connection in endpoint.connections or ():
@@ -147,6 +159,12 @@ def _address(endpoints: Sequence[Any] | None) -> str:
             if found and found.connection_type == "CONNECTION_TYPE_DISCOVERY":
                 return str(found.ip_address)
     return ""
+
+
+def vouching(found: Sequence[Any] | None) -> str:
+    """Certificates of whoever vouches for it: an authority of its own."""
+    chains = [chain for each in found or () for chain in each.ca_certs or ()]
+    return "".join(f"{text.strip()}\n" for chain in chains for text in chain.certificates or ())
 
 
 def alarms(name: str, physical: str) -> Iterator[Alarm]:

@@ -24,6 +24,8 @@ class ContainerArgs:
     spec: serving.Container
     image: pulumi.Input[str]
     """Address of the image of its model."""
+    cache: contracts.Entry | None = None
+    """Of its answers, where it may use one."""
     platform: Platform
     signs: Mapping[str, Sign]
     """What is watched, by sign."""
@@ -61,6 +63,7 @@ class Container(Component):
                 endpoint=name,
                 model=spec.model,
                 image=args.image,
+                cache=args.cache,
                 size=Size(
                     cpu=cpu,
                     memory_gib=memory,
@@ -77,6 +80,8 @@ class Container(Component):
                 checked=args.checked,
                 audiences=args.audiences,
                 release=spec.release,
+                kind=spec.kind,
+                owner=spec.team,
                 signs=args.signs,
                 team=args.team,
                 tags=args.tags,
@@ -84,5 +89,5 @@ class Container(Component):
             scope=scope,
             parent=self,
         ).outputs
-        self.outputs = contracts.Endpoint(id=made.id, address=made.address, version=made.version)
+        self.outputs = contracts.Endpoint(id=made.id, address=made.address, version=made.version, row=made.row)
         self.finish(self.outputs)

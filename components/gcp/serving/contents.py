@@ -1,15 +1,18 @@
 """Serving: the table of contents. What is built, in which order, and what each part hands to the next."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pulumi
 
 from components import contracts, plan
+from components.core import in_cluster
 from components.core.fronts import Front, fronts
+from components.core.monitoring_rows import bodies
 from components.gcp.blocks.rollout import Platform
 from components.gcp.blocks.vertex_model import Packaged
-from components.gcp.retrieval.prompts import Prompts, PromptsArgs
+from components.gcp.operations.dashboard import Dashboard, DashboardArgs
 from components.gcp.serving.asynchronous import Asynchronous, AsynchronousArgs
 from components.gcp.serving.batch import Batch, BatchArgs
 from components.gcp.serving.cache import Cache, CacheArgs
@@ -28,32 +31,47 @@ from components.spec.endpoints import alarms, answering, fitting, where
 from components.spec.environment import Environment
 from components.spec.foundation import Gcp
 from components.spec.models import Container as Image
-from components.spec.models import Foundation, Package
+from components.spec.models import Package
 
 _PYTHON = "library/python:3.13.15-slim-bookworm"
 _HUB = "docker.io"
 
 
-def build(
+def release(
+    environment: Environment, place: Gcp, base: contracts.Foundation, *, scope: Scope, parent: pulumi.Resource
+) -> contracts.Releases | None:
+    """Build what all releases share, as a child of `parent`, where the cloud itself runs an endpoint."""
+    if not _managed(environment):
+        return None
+    args = ReleasesArgs(apis=base.isolation.apis, generation=place.generation)
+    return Releases("releases", args, scope=scope, parent=parent).outputs
+
+
+def _managed(environment: Environment) -> dict[str, serving.AnyEndpoint]:
+    return {name: spec for name, spec in answering(environment, "gcp").items() if where(spec) == "managed"}
+
+
+def answer(
     environment: Environment,
     place: Gcp,
     base: contracts.Foundation,
     registry: contracts.Registry,
-    training: contracts.Training,
     guardrails: contracts.Guardrails,
+    releases: contracts.Releases | None,
+    caches: Mapping[str, contracts.Cache],
     *,
     scope: Scope,
     parent: pulumi.Resource,
 ) -> contracts.Serving:
-    """Build what answers, as children of `parent`."""
-    mine = {name: spec for name, spec in answering(environment, "gcp").items() if where(spec) == "managed"}
+    """Build what answers by the cloud's own services, and what is in front of it: before the cluster, whose hosts share it."""
     apis, told = base.isolation.apis, base.notifications
     found: dict[str, contracts.Endpoint] = {}
-    known, domain, tokens = fronts(environment, "gcp"), environment.serving.domain, environment.serving.tokens
-    if mine:
-        releases = Releases(
-            "releases", ReleasesArgs(apis=apis, generation=place.generation), scope=scope, parent=parent
-        ).outputs
+    known, domain, tokens = (
+        fronts(environment, "gcp", "managed"),
+        environment.serving.domain,
+        environment.serving.tokens,
+    )
+    if releases:
         platform = Platform(
             apis=apis,
             number=place.number,
@@ -67,14 +85,24 @@ def build(
             critical=told.critical,
             warning=told.warning,
         )
-        _prompts(environment, place, base, releases, scope, parent)
-        for name, spec in mine.items():
+        entries = plan.entries(caches)
+        for name, spec in _managed(environment).items():
             found[name] = _endpoint(
-                name, spec, environment, platform, base, registry, known.get(name), guardrails, scope, parent
+                name,
+                spec,
+                environment,
+                platform,
+                base,
+                registry,
+                known.get(name),
+                guardrails,
+                entries.get(name),
+                scope,
+                parent,
             )
     gateway: contracts.Gateway | None = None
     exchange: contracts.Exchange | None = None
-    if known and domain:
+    if fronts(environment, "gcp") and domain:
         services = {name: found[name].address for name in known}
         gateway = Gateway(
             "gateway",
@@ -105,13 +133,44 @@ def build(
                 scope=scope,
                 parent=parent,
             ).outputs
-    caches = {
+    return contracts.Serving(endpoints=found, caches=caches, services=None, gateway=gateway, exchange=exchange)
+
+
+def build(
+    environment: Environment,
+    place: Gcp,
+    base: contracts.Foundation,
+    training: contracts.Training,
+    retrieval: contracts.Retrieval,
+    answered: contracts.Serving,
+    *,
+    scope: Scope,
+    parent: pulumi.Resource,
+) -> contracts.Serving:
+    """Build the rest, as children of `parent`, and name all that answers."""
+    apis = base.isolation.apis
+    return replace(
+        answered,
+        endpoints={**answered.endpoints, **training.served},
+        services=_services(environment, place, base, training, scope, parent),
+        records=dict(training.records),
+        dashboards=_pages(environment, apis, answered.endpoints, retrieval, training, scope, parent),
+    )
+
+
+def caches(
+    environment: Environment, base: contracts.Foundation, *, scope: Scope, parent: pulumi.Resource
+) -> dict[str, contracts.Cache]:
+    """Build caches, which come before whoever uses them."""
+    told = base.notifications
+    return {
         name: Cache(
             name,
             CacheArgs(
-                apis=apis,
+                apis=base.isolation.apis,
                 max_gib=spec.max_gib,
-                clients={},
+                keep_minutes=spec.keep_minutes,
+                clients=plan.clients(environment, "gcp", name),
                 network=base.network,
                 connected=base.network.connected["gcp-memorystore"],
                 key=base.keys.domains["data"],
@@ -124,46 +183,31 @@ def build(
         ).outputs
         for name, spec in sorted(environment.here(environment.serving.caches, "gcp").items())
     }
-    return contracts.Serving(
-        endpoints={**found, **training.served},
-        caches=caches,
-        services=_services(environment, place, base, training, scope, parent),
-        gateway=gateway,
-        exchange=exchange,
-    )
 
 
-def _prompts(
+def _pages(
     environment: Environment,
-    place: Gcp,
-    base: contracts.Foundation,
-    releases: contracts.Releases,
+    apis: Mapping[str, contracts.Text],
+    endpoints: Mapping[str, contracts.Endpoint],
+    retrieval: contracts.Retrieval,
+    training: contracts.Training,
     scope: Scope,
     parent: pulumi.Resource,
-) -> None:
-    """Prompts and answers of the cloud's own models are logged wherever there is one."""
-    retrieval = environment.retrieval
-    llms = [spec.model for spec in answering(environment, "gcp").values() if isinstance(spec, serving.Llm)]
-    models = sorted({model.gcp for model in llms if isinstance(model, Foundation) and model.gcp})
-    if not models:
-        return
-    args = PromptsArgs(
-        apis=base.isolation.apis,
-        number=place.number,
-        models=models,
-        days=retrieval.prompt_days,
-        readers={
-            persona: access.group
-            for persona, access in environment.identity.personas.items()
-            if persona in retrieval.prompt_readers and access.group
-        },
-        key=base.keys.domains["logs"],
-        workflow_key=base.keys.domains["models"],
-        starter=releases.starter,
-        generation=place.generation,
-        critical=base.notifications.critical,
-    )
-    Prompts("prompts", args, scope=scope, parent=parent)
+) -> list[contracts.Dashboard]:
+    """A row for everything that answers, on as many pages as it takes."""
+    cluster = training.cluster
+    served = {
+        name: in_cluster.gcp(name, spec, cluster.physical_name, scope.account)
+        for name, spec in answering(environment, "gcp").items()
+        if cluster and where(spec) == "kubernetes"
+    }
+    # Who is reached from the internet is seen by what is in front of it.
+    served |= {name: replace(served[name], charts=row.charts, alarms=row.alarms) for name, row in training.rows.items()}
+    found = bodies({**served, **plan.rows(endpoints, retrieval)}, f"Serving in {environment.name}")
+    return [
+        Dashboard(f"{page}-dashboard", DashboardArgs(apis=apis, body=body), scope=scope, parent=parent).outputs
+        for page, body in zip(plan.pages(found), found, strict=True)
+    ]
 
 
 def _services(
@@ -196,6 +240,7 @@ def _endpoint(
     registry: contracts.Registry,
     front: Front | None,
     guardrails: contracts.Guardrails,
+    cache: contracts.Entry | None,
     scope: Scope,
     parent: pulumi.Resource,
 ) -> contracts.Endpoint:
@@ -233,26 +278,31 @@ def _endpoint(
             image = _image(spec.model, registry)
             made = Serverless(
                 name,
-                ServerlessArgs(spec=spec, image=image, signs=signs, **fronted, **common),
+                ServerlessArgs(spec=spec, image=image, cache=cache, signs=signs, **fronted, **common),
                 scope=scope,
                 parent=parent,
             ).outputs
         case serving.Function():
             image = _image(spec.model, registry)
             made = Function(
-                name, FunctionArgs(spec=spec, image=image, signs=signs, **fronted, **common), scope=scope, parent=parent
+                name,
+                FunctionArgs(spec=spec, image=image, cache=cache, signs=signs, **fronted, **common),
+                scope=scope,
+                parent=parent,
             ).outputs
         case serving.Container():
             image = _image(spec.model, registry)
             made = Container(
                 name,
-                ContainerArgs(spec=spec, image=image, signs=signs, **fronted, **common),
+                ContainerArgs(spec=spec, image=image, cache=cache, signs=signs, **fronted, **common),
                 scope=scope,
                 parent=parent,
             ).outputs
         case serving.Async():
             image = _image(spec.model, registry)
-            queued = AsynchronousArgs(spec=spec, image=image, logs_key=base.keys.domains["logs"], signs=signs, **common)
+            queued = AsynchronousArgs(
+                spec=spec, image=image, cache=cache, logs_key=base.keys.domains["logs"], signs=signs, **common
+            )
             made = Asynchronous(name, queued, scope=scope, parent=parent).outputs
         case serving.Llm():
             guard = (

@@ -26,6 +26,8 @@ class FunctionArgs:
     spec: serving.Function
     image: pulumi.Input[str]
     """Address of the image of its model."""
+    cache: contracts.Entry | None = None
+    """Of its answers, where it may use one."""
     platform: Platform
     signs: Mapping[str, Sign]
     """What is watched, by sign."""
@@ -65,6 +67,7 @@ class Function(Component):
                 endpoint=name,
                 model=spec.model,
                 image=args.image,
+                cache=args.cache,
                 size=Size(
                     cpu=cpu,
                     memory_gib=memory,
@@ -78,6 +81,8 @@ class Function(Component):
                 checked=args.checked,
                 audiences=args.audiences,
                 release=spec.release,
+                kind=spec.kind,
+                owner=spec.team,
                 signs=bounded(args.signs, most),
                 team=args.team,
                 tags=args.tags,
@@ -85,5 +90,5 @@ class Function(Component):
             scope=scope,
             parent=self,
         ).outputs
-        self.outputs = contracts.Endpoint(id=made.id, address=made.address, version=made.version)
+        self.outputs = contracts.Endpoint(id=made.id, address=made.address, version=made.version, row=made.row)
         self.finish(self.outputs)

@@ -45,6 +45,9 @@ class Gateway(Component):
     HTTPS. Who calls is checked by the service behind: it takes tokens of Google's, which `Exchange` gives for those of our
     issuer, and is reached through here alone.
 
+    Endpoints of the cluster have a load balancer of the cluster's own (`Doors`), with the certificates of this one; where there
+    are no others, these are all that there is.
+
     Where the domain's zone is not given, somebody puts `outputs.records` into the DNS: the one that shows that the domain is
     ours, and the address for each host. The certificate is there within an hour after that, and hosts answer from then on.
 
@@ -66,6 +69,18 @@ class Gateway(Component):
         self._project = args.apis["compute.googleapis.com"]
         self._labels = labels({**scope.tags, **args.tags})
         self._policies: dict[str, gcp.compute.SecurityPolicy] = {}
+        proof, certificates, proven = self._certificate()
+        wanted: dict[str, Text] = {}
+        if args.zone is None:
+            # Its name begins with one that Google makes up for the project: known once it is there.
+            wanted[f"_acme-challenge.{args.domain}"] = proof.apply(
+                lambda record: f"CNAME {record['data']} (of {record['name']})"
+            )
+        named = after(certificates.name, *proven)
+        if not args.fronts:
+            self.outputs = contracts.Gateway(addresses={}, records=wanted, certificates=named)
+            self.finish(self.outputs)
+            return
         address = gcp.compute.GlobalAddress(
             f"{name}-address",
             name=self._called(""),
@@ -73,7 +88,6 @@ class Gateway(Component):
             project=self._project,
             opts=self.options(),
         )
-        proof, certificates, proven = self._certificate()
         rules = self._doors(address, self._hosts(), certificates)
         records = self._records(address)
         Alarms(
@@ -87,19 +101,15 @@ class Gateway(Component):
             scope=scope,
             parent=self,
         )
-        wanted: dict[str, Text] = {}
         if args.zone is None:
-            wanted = {front.host: pulumi.Output.concat("A ", address.address) for front in args.fronts.values()}
-            # Its name begins with one that Google makes up for the project: known once it is there.
-            wanted[f"_acme-challenge.{args.domain}"] = proof.apply(
-                lambda record: f"CNAME {record['data']} (of {record['name']})"
-            )
+            wanted |= {front.host: pulumi.Output.concat("A ", address.address) for front in args.fronts.values()}
         self.outputs = contracts.Gateway(
             addresses={
                 endpoint: after(f"https://{front.host}", *rules, *proven, *records.get(endpoint, []))
                 for endpoint, front in args.fronts.items()
             },
             records=wanted,
+            certificates=named,
         )
         self.finish(self.outputs)
 

@@ -9,6 +9,7 @@ import pulumi_gcp as gcp
 from components import contracts
 from components.contracts import Text
 from components.core.monitoring import Alarm, Query
+from components.core.monitoring_rows import row
 from components.gcp.blocks.alarms import Alarms, AlarmsArgs
 from components.scope import Component, Scope, after
 from components.spec import serving
@@ -53,10 +54,10 @@ class Llm(Component):
     """A model of Vertex AI in the environment's region, which its callers may call.
 
     Vertex AI knows no address of ours, no tags and no condition on a model: whoever may call one model of a publisher may call
-    all that the organisation lets in (`vertexai.allowedModels`). So callers get a role with the call alone, and not Vertex AI
-    User, which reads and changes everything; and guardrails are enforced by the project's floor (`Guardrails`), beside which
-    a request names its own template: `modelArmorConfig: {promptTemplateName, responseTemplateName}`, the guardrail's id of the
-    outputs. The address resolves once that is there.
+    all that the project lets in, which are those of the description where `organization` is given (`Isolation`). So callers get a
+    role with the call alone, and not Vertex AI User, which reads and changes everything; and guardrails are enforced by the
+    project's floor (`Guardrails`), beside which a request names its own template: `modelArmorConfig: {promptTemplateName,
+    responseTemplateName}`, the guardrail's id of the outputs. The address resolves once that is there.
 
     Metrics are those of the model in the project: two endpoints of the same model are watched together. Throughput that is
     bought is ordered in the console (checked at load). Requests a minute and tokens a minute are shared by all customers of
@@ -77,11 +78,13 @@ class Llm(Component):
         foundation = args.spec.model
         if not isinstance(foundation, Foundation) or foundation.gcp is None:
             raise TypeError(f"{name}: weights of ours are served in a cluster")
+        called = label(foundation.gcp)
+        found = list(alarms(name, called, scope.region, args.alarms))
         watched = Alarms(
             f"{name}-alarm",
             AlarmsArgs(
                 apis=args.apis,
-                alarms=list(alarms(name, label(foundation.gcp), scope.region, args.alarms)),
+                alarms=found,
                 critical=[*args.critical, *args.team],
                 warning=[*(args.team or args.warning)],
             ),
@@ -109,6 +112,13 @@ class Llm(Component):
                 pulumi.Output.concat(f"https://{scope.region}-aiplatform.googleapis.com/v1/", known), *grants, watched
             ),
             version=pulumi.Output.from_input(foundation.gcp),
+            row=row(
+                name,
+                args.spec.kind,
+                args.spec.team,
+                found,
+                policies=list(watched.outputs.names.values()),
+            ),
         )
         self.finish(self.outputs)
 
@@ -132,28 +142,33 @@ def alarms(name: str, model: str, region: str, bounds: Mapping[str, Bound]) -> I
     def count(series: str, *more: str) -> str:
         return f"{prefix}{series}{{{','.join((chosen, *more))}}}[{_WINDOW}]"
 
+    def over(figure: str, bound: Bound, more: str = "", beside: Mapping[str, str] | None = None) -> Query:
+        promql = f"{figure} > {bound.above:g}{more}"
+        return Query(promql=promql, figure=figure, above=bound.above, beside=beside or {})
+
     if bound := bounds.get("p95_latency"):
         yield Alarm(
             name=f"{name}-first-token",
             meaning=f"More than 5 of 100 answers of {name} began later than after {bound.above:g} ms.",
             first="Whether prompts have grown. Else Vertex AI is slow: its health page, another region, or throughput bought.",
             severity="critical",
-            condition=Query(
-                promql=f"histogram_quantile(0.95, sum by (le) (rate({count('first_token_latencies_bucket')})))"
-                f" > {bound.above:g}"
+            condition=over(
+                f"histogram_quantile(0.95, sum by (le) (rate({count('first_token_latencies_bucket')})))", bound
             ),
             minutes=bound.minutes,
         )
     if bound := bounds.get("error_rate"):
-        failed = count("model_invocation_count", 'response_code!~"2..|429"')
+        every, failed = (count("model_invocation_count", *more) for more in ((), ('response_code!~"2..|429"',)))
         yield Alarm(
             name=f"{name}-errors",
             meaning=f"More than {bound.above:g} % of the requests to {name} failed.",
             first="Their codes, on the chart: 4xx are the callers' (a prompt too long), 5xx those of Vertex AI.",
             severity="critical",
-            condition=Query(
-                promql=f"100 * sum(rate({failed})) / sum(rate({count('model_invocation_count')})) > {bound.above:g}"
-                f" and on() sum(increase({failed})) >= {_FEW}"
+            condition=over(
+                f"100 * sum(rate({failed})) / sum(rate({every}))",
+                bound,
+                f" and on() sum(increase({failed})) >= {_FEW}",
+                {"requests in 5 minutes": f"sum(increase({every}))"},
             ),
             minutes=bound.minutes,
         )
@@ -163,7 +178,7 @@ def alarms(name: str, model: str, region: str, bounds: Mapping[str, Bound]) -> I
         meaning=f"Vertex AI refused {_REFUSED} requests to {name} or more within 5 minutes.",
         first="Whether callers try again later and later; then throughput that is bought, or another region.",
         severity="warning",
-        condition=Query(promql=f"sum(increase({refused})) >= {_REFUSED}"),
+        condition=Query(promql=f"sum(increase({refused})) >= {_REFUSED}", figure=f"sum(increase({refused}))"),
         minutes=0,
     )
     if bound := bounds.get("ceiling"):
@@ -172,6 +187,6 @@ def alarms(name: str, model: str, region: str, bounds: Mapping[str, Bound]) -> I
             meaning=f"{name} has used more than {bound.above:g} tokens a minute for {bound.minutes} minutes.",
             first="Who calls it, in the log of prompts. If it is meant: raise tokens_per_minute, and look at the budget.",
             severity="warning",
-            condition=Query(promql=f"60 * sum(rate({count('token_count')})) > {bound.above:g}"),
+            condition=over(f"60 * sum(rate({count('token_count')}))", bound),
             minutes=bound.minutes,
         )

@@ -1,4 +1,4 @@
-"""What the pods of an endpoint in the cluster run as, and where prompts are kept that they see."""
+"""What the pods of an endpoint in the cluster run as, and what they read and write."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import pulumi_gcp as gcp
 
 from components import contracts
 from components.contracts import Text
-from components.gcp.blocks.workload import Grant, Workload, WorkloadArgs
+from components.gcp.blocks.workload import Grant, Workload, WorkloadArgs, connect
 from components.scope import Component, Scope, after
 
 _LISTED = "api.getAttribute('storage.googleapis.com/objectListPrefix', '')"
@@ -34,21 +34,25 @@ class PodArgs:
     reads: Mapping[str, Place]
     """By what it is: `model`, `input`."""
     writes: Place | None = None
-    guarded: bool = False
-    """Whether prompts and answers pass a template of Model Armor, and are kept."""
+    prompts: contracts.Prompts | None = None
+    """Of a language model whose prompts and answers pass a template of Model Armor: where they are kept."""
+    cache: contracts.Entry | None = None
+    """Of its answers, where it may use one."""
 
 
 class Pod(Component):
     """The identity of one endpoint's pods: a service account that they alone become (Workload Identity Federation for GKE).
 
-    It reads the endpoint's model and nothing beside it; a run over many records also what it is run over, and writes its own
-    folder; a language model with a guardrail asks Model Armor and writes logs. Neither of these two has anything smaller than the
-    project that a role is granted on: which template, and which log, is what the pods are told.
+    It reads what it is told to, the endpoint's model in all of its versions, and nothing beside it; a run over many records also
+    what it is run over, and writes its own folder; a client of a cache connects to that one; a language model with a guardrail
+    asks Model Armor, and adds what it is asked and answers to the table of prompts, which it cannot read. Model Armor has nothing
+    smaller than the project that a role is granted on: which template is what the pods are told.
 
-    Owns the account with its grants, and which pods become it. Never owns the pods, their namespace, a bucket or a template. The
-    log comes with its first entry, and is kept as long as the project's default bucket of logs says.
+    Owns the account with its grants, and which pods become it. Never owns the pods, their namespace, a bucket, a template or the
+    table (`Prompts`).
 
-    Costs nothing but the log, 0.50 USD a GiB above 50 GiB (us-central1, 2026-07). A destroy takes it away after the pods.
+    Costs nothing but what is added, 0.05 USD a GB (BigQuery streaming inserts, us-central1, 2026-07). A destroy takes it away
+    after the pods.
 
     >>> condition("acme-ai-dev-models", "llama/")
     "resource.name.startsWith('projects/_/buckets/acme-ai-dev-models/objects/llama/') || \
@@ -66,9 +70,15 @@ api.getAttribute('storage.googleapis.com/objectListPrefix', '').startsWith('llam
         }
         if args.writes:
             grants["output"] = self._objects("output", args.writes, "roles/storage.objectUser")
-        if args.guarded:
+        log: Text | None = None
+        if args.prompts:
+            if args.prompts.table is None or args.prompts.writes is None:
+                raise ValueError(f"{name} is asked, and nobody has said where that is kept")
             grants["guardrail"] = Grant(role="roles/modelarmor.user")
-            grants["prompts"] = Grant(role="roles/logging.logWriter")
+            grants["prompts"] = Grant(role=args.prompts.writes, table=args.prompts.table)
+            log = pulumi.Output.concat(args.prompts.place, "/tables/", args.prompts.table[1])
+        if args.cache:
+            grants["cache"] = connect(args.cache)
         email = Workload(
             f"{name}-pods",
             WorkloadArgs(description=f"Pods of the endpoint {name}.", apis=args.apis, grants=grants),
@@ -83,11 +93,7 @@ api.getAttribute('storage.googleapis.com/objectListPrefix', '').startsWith('llam
             # The pool of identities comes with the project's first cluster: before, "Identity Pool does not exist".
             opts=self.options(depends_on=[args.cluster.resource]),
         )
-        project, log = args.apis["logging.googleapis.com"], scope.names.full(f"prompts-{name}")
-        self.outputs = contracts.Pod(
-            id=after(email, pods),
-            log=pulumi.Output.concat("projects/", project, "/logs/", log) if args.guarded else None,
-        )
+        self.outputs = contracts.Pod(id=after(email, pods), log=log)
         self.finish(self.outputs)
 
     def _objects(self, label: str, place: Place, role: str) -> Grant:

@@ -13,6 +13,7 @@ from components.contracts import Text
 from components.core import rollouts, watching
 from components.core.accelerators import Machine
 from components.core.google import agent, labels
+from components.core.monitoring_rows import row
 from components.core.vertex import spec as machine_spec
 from components.gcp.blocks.rollout import Platform, Rollout, RolloutArgs, endpoint_id, guarded
 from components.gcp.blocks.vertex_model import Packaged, VertexModel, VertexModelArgs
@@ -113,6 +114,17 @@ class RealTime(Component):
             id=ready,
             address=ready if args.private else ready.apply(lambda found: f"{host}/v1/{found}"),
             version=model.version,
+            row=row(
+                name,
+                args.spec.kind,
+                args.spec.team,
+                watching.alarms(name, self._source(number), args.signs),
+                policies=rollout.alarms,
+                log=(
+                    scope.account,
+                    f'resource.type="aiplatform.googleapis.com/Endpoint" AND resource.labels.endpoint_id="{number}"',
+                ),
+            ),
         )
         self.finish(self.outputs)
 
@@ -201,6 +213,10 @@ class RealTime(Component):
         )
         return dataset, writes
 
+    def _source(self, number: str) -> watching.Source:
+        machine = self._args.machine
+        return watching.vertex(number, cpus=machine.vcpus, accelerator=machine.accelerator is not None)
+
     def _rollout(
         self, path: str, number: str, model: VertexModel, endpoint: gcp.vertex.AiEndpoint
     ) -> contracts.Rollout:
@@ -219,7 +235,7 @@ class RealTime(Component):
         }
         # What is deployed, and what it is made of: another content is another version.
         content = pulumi.Output.json_dumps({"deployed": deployed, "model": model.model.alias}, sort_keys=True)
-        source = watching.vertex(number, cpus=args.machine.vcpus, accelerator=accelerator)
+        source = self._source(number)
         release = guarded(spec.release)
         return Rollout(
             f"{self.name}-release",

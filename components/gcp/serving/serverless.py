@@ -28,6 +28,8 @@ class ServerlessArgs:
     spec: serving.Serverless
     image: pulumi.Input[str]
     """Address of the image of its model."""
+    cache: contracts.Entry | None = None
+    """Of its answers, where it may use one."""
     platform: Platform
     signs: Mapping[str, Sign]
     """What is watched, by sign."""
@@ -67,6 +69,7 @@ class Serverless(Component):
                 endpoint=name,
                 model=spec.model,
                 image=args.image,
+                cache=args.cache,
                 size=Size(
                     cpu=cpu,
                     memory_gib=memory,
@@ -81,6 +84,8 @@ class Serverless(Component):
                 checked=args.checked,
                 audiences=args.audiences,
                 release=spec.release,
+                kind=spec.kind,
+                owner=spec.team,
                 signs=bounded(args.signs, most),
                 team=args.team,
                 tags=args.tags,
@@ -88,5 +93,5 @@ class Serverless(Component):
             scope=scope,
             parent=self,
         ).outputs
-        self.outputs = contracts.Endpoint(id=made.id, address=made.address, version=made.version)
+        self.outputs = contracts.Endpoint(id=made.id, address=made.address, version=made.version, row=made.row)
         self.finish(self.outputs)

@@ -6,11 +6,13 @@ import pulumi
 
 from components import contracts, plan
 from components.core.accelerators import machine
-from components.core.monitoring import Watched, counts, training_alarms
+from components.core.fronts import fronts
+from components.core.monitoring import Watched, counts, dashboard, training_alarms
 from components.gcp.blocks.alarms import Alarms, AlarmsArgs
 from components.gcp.data.file_systems import FileSystem, FileSystems, FileSystemsArgs
 from components.gcp.foundation.cluster import Cluster, ClusterArgs
 from components.gcp.operations.dashboard import Dashboard, DashboardArgs
+from components.gcp.serving.doors import Doors, DoorsArgs, Way
 from components.gcp.serving.pod import Place, Pod, PodArgs
 from components.gcp.training.database import Database, DatabaseArgs
 from components.gcp.training.pipelines import Pipelines, PipelinesArgs
@@ -18,20 +20,21 @@ from components.gcp.training.pools import Pools, PoolsArgs
 from components.gcp.training.queues import Queues, QueuesArgs
 from components.gcp.training.tracking import Tracking, TrackingArgs
 from components.gcp.training.workbench import User, Workbench, WorkbenchArgs, Zone
-from components.kubernetes.contracts import Artifact, Guard, Served, loaded, pod
+from components.kubernetes.contracts import Located, Served, pod, served, wanted
 from components.kubernetes.environment import InClusterArgs
 from components.kubernetes.environment import build as build_in_cluster
+from components.kubernetes.pods import listening
 from components.kubernetes.training.tracking import ACCOUNT as TRACKING_ACCOUNT
 from components.kubernetes.training.tracking import SPACE as TRACKING_SPACE
 from components.scope import Scope
 from components.spec.capacity import Capacity
-from components.spec.endpoints import answering, where
+from components.spec.endpoints import alarms
 from components.spec.environment import Environment
 from components.spec.foundation import Gcp, Persona
-from components.spec.models import Container, Weights
 from components.spec.quotas import quotas
 from components.spec.regions import GCP_REGIONS
-from components.spec.serving import Batch, Llm, RealTime
+from components.spec.serving import Container as Service
+from components.spec.serving import RealTime
 
 # What packs a model: Debian's slim image with Python and nothing else, by way of our own registry where there is one.
 _PYTHON = "library/python:3.13.15-slim-bookworm"
@@ -46,6 +49,9 @@ def build(
     base: contracts.Foundation,
     registry: contracts.Registry,
     guardrails: contracts.Guardrails,
+    prompts: contracts.Prompts | None,
+    caches: Mapping[str, contracts.Cache],
+    gateway: contracts.Gateway | None,
     *,
     scope: Scope,
     parent: pulumi.Resource,
@@ -93,9 +99,11 @@ def build(
         parent=parent,
     ).outputs
     own_tracking: contracts.Tracking | None = None
-    served: Mapping[str, contracts.Endpoint] = {}
+    answers: Mapping[str, contracts.Endpoint] = {}
     labels: dict[str, dict[str, str]] = {}
+    doors: contracts.Doors | None = None
     if cluster:
+        doors = _doors(environment, base, cluster, gateway, scope, parent)
         pools = Pools(
             "pools",
             PoolsArgs(
@@ -131,12 +139,14 @@ def build(
                     if spec.clients == "cluster"
                 },
                 experiments=_experiments(environment, place, base, registry, cluster, scope, parent),
-                endpoints=_served(environment, base, registry, guardrails, cluster, scope, parent),
+                endpoints=_served(environment, base, registry, guardrails, prompts, caches, cluster, scope, parent),
+                doors=doors,
+                tokens=environment.serving.tokens,
             ),
             scope=scope,
             parent=parent,
         )
-        own_tracking, served = inside.tracking, inside.endpoints
+        own_tracking, answers = inside.tracking, inside.endpoints
     tracking = _tracking(environment, place, base, scope, parent)
     watched = Watched(
         region=place.region,
@@ -167,9 +177,14 @@ def build(
         pipelines=_pipelines(environment, place, base, registry, tracking, scope, parent),
         file_systems=file_systems,
         dashboard=Dashboard(
-            "training-dashboard", DashboardArgs(apis=apis, watched=watched), scope=scope, parent=parent
+            "training-dashboard",
+            DashboardArgs(apis=apis, body=dashboard(watched, title=f"Training in {scope.environment}", links={})),
+            scope=scope,
+            parent=parent,
         ).outputs,
-        served=served,
+        served=answers,
+        records=doors.records if doors else {},
+        rows=doors.rows if doors else {},
     )
 
 
@@ -212,52 +227,76 @@ def _served(
     base: contracts.Foundation,
     registry: contracts.Registry,
     guardrails: contracts.Guardrails,
+    prompts: contracts.Prompts | None,
+    caches: Mapping[str, contracts.Cache],
     cluster: contracts.Cluster,
     scope: Scope,
     parent: pulumi.Resource,
 ) -> dict[str, Served]:
     """What answers in the cluster, by name, with what the cloud has made for each."""
 
-    def place(zone: str, path: str) -> Place:
-        return Place(zone=zone, bucket=base.storage[zone], path=path)
-
-    def uri(place: Place) -> contracts.Text:
-        return pulumi.Output.concat(place.bucket.uri, "/", place.path)
+    def place(at: Located) -> Place:
+        return Place(zone=at.zone, bucket=base.storage[at.zone], path=at.path)
 
     found: dict[str, Served] = {}
-    for name, spec in answering(environment, "gcp").items():
-        if where(spec) != "kubernetes":
-            continue
-        assert isinstance(spec, RealTime | Llm | Batch)  # noqa: S101  components/spec/endpoints.py, `where`
-        assert isinstance(spec.model, Container | Weights)  # noqa: S101  components/spec/checks_serving.py
-        part, reads = loaded(spec.model), dict[str, Place]()
-        if part:
-            reads["model"] = place(part.zone, part.path)
-        if isinstance(spec, Batch):
-            reads["input"] = place(spec.input.zone, spec.input.prefix)
-        writes = place(spec.zone, f"batch/{name}/") if isinstance(spec, Batch) else None
-        guardrail = spec.guardrail if isinstance(spec, Llm) else None
+    entries = plan.entries(caches)
+    for name, endpoint in wanted(environment, "gcp").items():
         args = PodArgs(
             apis=base.isolation.apis,
             cluster=cluster,
-            pod=pod(name, spec),
-            reads=reads,
-            writes=writes,
-            guarded=guardrail is not None,
+            pod=endpoint.pod,
+            reads={what: place(at) for what, at in endpoint.reads.items()},
+            writes=place(endpoint.writes) if endpoint.writes else None,
+            prompts=prompts if endpoint.guardrail else None,
+            cache=entries.get(name),
         )
-        identity = Pod(name, args, scope=scope, parent=parent).outputs
-        found[name] = Served(
-            spec=spec,
-            image=plan.image(spec.model.image, "gcp", registry.images.repositories),
-            identity=identity.id,
-            model=Artifact(uri=uri(reads["model"]), sha256=part.sha256) if part else None,
-            guard=Guard(guardrail=guardrails.ids[guardrail], version=guardrails.versions[guardrail], log=identity.log)
-            if guardrail
-            else None,
-            source=uri(reads["input"]) if "input" in reads else None,
-            target=uri(writes) if writes else None,
+        found[name] = served(
+            endpoint,
+            Pod(name, args, scope=scope, parent=parent).outputs,
+            image=plan.image(endpoint.model.image, "gcp", registry.images.repositories),
+            storage=base.storage,
+            guardrails=guardrails,
+            cache=entries.get(name),
         )
     return found
+
+
+def _doors(
+    environment: Environment,
+    base: contracts.Foundation,
+    cluster: contracts.Cluster,
+    gateway: contracts.Gateway | None,
+    scope: Scope,
+    parent: pulumi.Resource,
+) -> contracts.Doors | None:
+    """The ways from the internet to endpoints of the cluster."""
+    known, domain, told = fronts(environment, "gcp", "kubernetes"), environment.serving.domain, base.notifications
+    if not known or gateway is None or domain is None:
+        return None
+    ways: dict[str, Way] = {}
+    for name, front in known.items():
+        spec = environment.serving.endpoints[name]
+        assert isinstance(spec, RealTime | Service)  # noqa: S101  nothing else in a cluster has an `api`
+        ways[name] = Way(
+            front=front,
+            space=pod(name, spec)[0],
+            container=listening(name, spec).container,
+            kind=spec.kind,
+            owner=spec.team,
+            alarms=alarms(spec),
+            fixed=spec.scale.min == spec.scale.max,
+            team=told.teams.get(spec.team, ()),
+        )
+    args = DoorsArgs(
+        apis=base.isolation.apis,
+        ways=ways,
+        gateway=gateway,
+        cluster=cluster,
+        zone=domain.zone.get("gcp"),
+        critical=told.critical,
+        warning=told.warning,
+    )
+    return Doors("doors", args, scope=scope, parent=parent).outputs
 
 
 def _tracking(
@@ -291,7 +330,6 @@ def _experiments(
         return None
     args = DatabaseArgs(
         apis=base.isolation.apis,
-        number=place.number,
         size=spec.database.size,
         disk_gib=spec.database.disk_gib,
         max_disk_gib=spec.database.max_disk_gib,

@@ -10,7 +10,7 @@ import yaml
 
 from components import contracts
 from components.contracts import Text
-from components.kubernetes.contracts import POOL, TEAM, Verification
+from components.kubernetes.contracts import INTERCEPTORS, POOL, TEAM, Verification
 from components.kubernetes.contracts import Charts as Handles
 from components.kubernetes.objects import inside, requirement
 from components.scope import Component, Scope
@@ -30,6 +30,7 @@ _TOLERATED: Sequence[Mapping[str, str]] = (
 _PRIORITY = "ai-platform-controllers"
 """Not `system-cluster-critical`: GKE keeps that for kube-system ("Limit Priority Class consumption by default")."""
 _NVIDIA = "nvidia.com/gpu"
+_REGISTRAR = "aws-load-balancer-controller"
 # The image has nothing but kubectl in it: no shell. One minor version apart from each that the description allows.
 _KUBECTL = ("registry.k8s.io/kubectl", "v1.35.3")
 _TIMEOUT = 900
@@ -57,6 +58,10 @@ class ChartsArgs:
     """Whether something answers in the cluster, for as long as it is wanted."""
     models: bool = False
     """Whether KServe runs some of it."""
+    sleeping: bool = False
+    """Whether some of that runs only while it is asked."""
+    doors: contracts.Doors | None = None
+    """The ways to it from the internet, where there are any."""
 
     def pools(self, resource: str | None = None, *, fast: bool = False, shared: bool = False) -> list[str]:
         """The pools with this accelerator, those with a fabric of their own, those whose accelerators are shared."""
@@ -376,6 +381,90 @@ def _keda(args: ChartsArgs, _: Scope) -> dict[str, Any]:
     }
 
 
+def _http(args: ChartsArgs, _: Scope) -> dict[str, Any]:
+    def image(name: str) -> pulumi.Input[str]:
+        return args.image(f"ghcr.io/kedacore/http-add-on-{name}")
+
+    part = {
+        "pullPolicy": "IfNotPresent",
+        "nodeSelector": dict(args.system),
+        "tolerations": list(_TOLERATED),
+        # In its templates, though not among its values.
+        "priorityClassName": _PRIORITY,
+        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "500m", "memory": "256Mi"}},
+    }
+    return {
+        "images": {name: image(name) for name in ("operator", "interceptor", "scaler")},
+        # Of a route it writes nothing but that it has seen it (v0.15.0, interceptorroute_controller.go).
+        "operator": {"replicas": 0},
+        "scaler": {
+            **part,
+            "replicas": 2,
+            "metrics": {"prometheus": {"enabled": False}},
+            "topologySpreadConstraints": _apart("http-add-on"),
+        },
+        # It would let each team call the others' endpoints: every team has its own (`Interceptors`). The chart cannot leave it
+        # out, so that it knows no routes; a budget of the chart's would be a second one for the teams' own.
+        "interceptor": {
+            **part,
+            "replicas": {"min": 0, "max": 1},
+            "pdb": {"enabled": False},
+            "extraEnvs": {"KEDA_HTTP_WATCH_NAMESPACE": INTERCEPTORS},
+        },
+        "podSecurityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 1000,
+            "runAsGroup": 1000,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+
+
+def _registers(args: ChartsArgs, scope: Scope) -> dict[str, Any]:
+    doors = args.doors
+    return {
+        "clusterName": args.cluster.name,
+        # Both, since the metadata that it would ask are out of its reach.
+        "region": scope.region,
+        "vpcId": doors.network if doors else None,
+        "image": {"repository": args.image("public.ecr.aws/eks/aws-load-balancer-controller")},
+        "serviceAccount": {"name": _REGISTRAR},
+        # Pods are given an identity as they are made, so they wait for it, and are made anew with another.
+        "podAnnotations": {"ai-platform.io/identity": doors.registrar if doors else ""},
+        # It registers pods where it is told to, and makes nothing: no load balancer for a service, an ingress or a gateway.
+        "createIngressClassResource": False,
+        "ingressClassParams": {"create": False},
+        "enableServiceMutatorWebhook": False,
+        "enableShield": False,
+        "enableWaf": False,
+        "enableWafv2": False,
+        "enableBackendSecurityGroup": False,
+        "controllerConfig": {
+            "featureGates": {
+                "ALBGatewayAPI": "false",
+                "EnableServiceController": "false",
+                "GatewayListenerSet": "false",
+                "NLBGatewayAPI": "false",
+            }
+        },
+        # Its certificate stays while nothing of it changes.
+        "keepTLSSecret": True,
+        "replicaCount": 2,
+        "podDisruptionBudget": {"minAvailable": 1},
+        "podSecurityContext": {"fsGroup": 65534, "runAsUser": 65534, "seccompProfile": {"type": "RuntimeDefault"}},
+        "securityContext": {
+            "readOnlyRootFilesystem": True,
+            "runAsNonRoot": True,
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}},
+        "priorityClassName": _PRIORITY,
+        "nodeSelector": dict(args.system),
+        "tolerations": list(_TOLERATED),
+    }
+
+
 def _enforced(args: ChartsArgs) -> bool:
     return bool(args.verification and args.verification.enforced)
 
@@ -501,6 +590,27 @@ CHARTS: Mapping[str, Chart] = {
         wanted=lambda args, _: args.serving,
         values=_keda,
     ),
+    # Beta, by its own README ("stable, though minor breaking changes" until 1.0): only where an endpoint may have no instance.
+    # 0.16.0 (2026-09-16) goes to pods past their services and names its roles anew.
+    "keda-add-ons-http": Chart(
+        chart="keda-add-ons-http",
+        repository="https://kedacore.github.io/charts",
+        version="0.15.0",
+        namespace=INTERCEPTORS,
+        source="kedacore/charts c4b92e9 (2026-06-15), http-add-on; kedacore/http-add-on v0.15.0",
+        wanted=lambda args, _: args.sleeping,
+        values=_http,
+    ),
+    # On Google Cloud that is GKE's own.
+    _REGISTRAR: Chart(
+        chart="aws-load-balancer-controller",
+        repository="https://aws.github.io/eks-charts",
+        version="3.5.0",
+        namespace=_REGISTRAR,
+        source="kubernetes-sigs/aws-load-balancer-controller v3.5.0 (2026-08-03), helm/aws-load-balancer-controller",
+        wanted=lambda args, cloud: cloud == "aws" and args.doors is not None,
+        values=_registers,
+    ),
     "kueue": Chart(
         chart="oci://registry.k8s.io/kueue/charts/kueue",
         version="0.19.2",
@@ -512,11 +622,13 @@ CHARTS: Mapping[str, Chart] = {
 }
 
 _VERIFYING = ("kyverno", "notation-aws-verifier")
-_SERVING = ("kserve", "keda")
+_SERVING = ("kserve", "keda", "keda-add-ons-http")
 # What a chart needs before it is installed. Kueue looks for the definitions of what it manages as it starts.
 _AFTER: Mapping[str, Sequence[str]] = {
     "kueue": ("jobset", "kuberay-operator"),
     "kserve": ("cert-manager", "kserve-crd"),
+    # It has an object of KEDA's in it.
+    "keda-add-ons-http": ("keda",),
 }
 
 # Accounts of the regions that do not use 602401143452. Source: EKS User Guide, "View Amazon container image registries for
@@ -618,6 +730,7 @@ class Charts(Component):
             queueing=[self._probe(releases["kueue"], CHARTS["kueue"])],
             verifying=[releases[label] for label in _VERIFYING if label in releases],
             serving=[releases[label] for label in _SERVING if label in releases],
+            registering=[releases[label] for label in (_REGISTRAR,) if label in releases],
         )
         self.finish(self.outputs)
 

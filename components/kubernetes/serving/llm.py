@@ -272,7 +272,7 @@ class Llm(Component):
             "ENDPOINT": self.name,
             "GUARDRAIL": guard.guardrail,
             "GUARDRAIL_VERSION": guard.version,
-            **({"PROMPT_LOG": guard.log} if guard.log is not None else {}),
+            "PROMPT_LOG": guard.log,
         }
         asked = {"httpGet": {"path": "/health", "port": ROUTED}, "timeoutSeconds": 10}
         return [

@@ -1,29 +1,26 @@
 """Where endpoints answer: a namespace for each team, beside the one where it trains."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
 import pulumi_kubernetes as kubernetes
 
 from components import contracts
-from components.kubernetes.contracts import SERVING, TEAM
+from components.kubernetes import pods
+from components.kubernetes.contracts import INTERCEPTORS, SERVING, TEAM
 from components.kubernetes.contracts import Spaces as Handles
 from components.kubernetes.objects import inside, outward
 from components.kubernetes.pods import MODEL_PORT, ROUTER_PORT, SERVER_PORT
 from components.scope import Component, Scope, after
-from components.spec.section import CloudName
 
 ROUTERS = "inference"
 """Namespace of the routers: they are the platform's own, and look at pods in the namespaces of endpoints."""
 PRIORITY = "ai-platform-serving"
 _PODS = 500
 _DEFAULT: Mapping[str, str] = {"cpu": "1", "memory": "2Gi"}
-# Who reads what pods say of themselves: KEDA, and who collects metrics (see `operations/metrics.py`).
-_READERS: Mapping[CloudName, Sequence[str]] = {
-    "aws": ("keda", "amazon-cloudwatch"),
-    "gcp": ("keda", "gmp-system"),
-}
+# Pods there are ready once the load balancer, too, finds them healthy (AWS Load Balancer Controller, "Pod readiness gate").
+_GATED: Mapping[str, str] = {"elbv2.k8s.aws/pod-readiness-gate-inject": "enabled"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +34,10 @@ class SpacesArgs:
     """By team, by what a container asks for: how many its endpoints may hold at once, with their releases."""
     routed: bool = False
     """Whether there are language models among them."""
+    sleeping: Collection[str] = ()
+    """Teams with an endpoint that may have no instance: they are called past what holds requests meanwhile."""
+    registered: Sequence[str] = ()
+    """Teams with endpoints that AWS's load balancer leads to."""
 
 
 class Spaces(Component):
@@ -111,6 +112,7 @@ class Spaces(Component):
                 "labels": {
                     TEAM: team,
                     SERVING: "true",
+                    **(_GATED if team in self._args.registered else {}),
                     **{f"{level}/{mode}": "restricted" for mode in ("enforce", "warn", "audit")},
                 },
             },
@@ -146,6 +148,11 @@ class Spaces(Component):
         ports: list[kubernetes.networking.v1.NetworkPolicyPortArgsDict] = [
             {"port": port, "protocol": "TCP"} for port in (MODEL_PORT, ROUTER_PORT)
         ]
+        asleep = team in self._args.sleeping
+        holding: kubernetes.networking.v1.NetworkPolicyPeerArgsDict = {
+            **pods.of(INTERCEPTORS),
+            "pod_selector": {"match_labels": {TEAM: team}},
+        }
         routed: kubernetes.networking.v1.NetworkPolicyPortArgsDict = {"port": SERVER_PORT, "protocol": "TCP"}
         closed = kubernetes.networking.v1.NetworkPolicy(
             f"{self.name}-{team}-closed",
@@ -160,9 +167,13 @@ class Spaces(Component):
                 "pod_selector": {},
                 "policy_types": both,
                 "ingress": [
-                    {"from_": [_namespace(caller)], "ports": ports},
-                    {"from_": [_namespace(reader) for reader in _READERS[self.scope.cloud]], "ports": [*ports, routed]},
-                    {"from_": [_namespace(ROUTERS)], "ports": [routed]},
+                    {"from_": [pods.of(caller)], "ports": ports},
+                    {
+                        "from_": [pods.of(reader) for reader in pods.READERS[self.scope.cloud]],
+                        "ports": [*ports, routed],
+                    },
+                    {"from_": [pods.of(ROUTERS)], "ports": [routed]},
+                    *([{"from_": [holding], "ports": [ports[0]]}] if asleep else []),
                 ],
                 "egress": outward(self.scope.cloud),
             },
@@ -174,12 +185,11 @@ class Spaces(Component):
             spec={
                 "pod_selector": {},
                 "policy_types": ["Egress"],
-                "egress": [{"to": [_namespace(name), _namespace(ROUTERS)], "ports": ports}],
+                "egress": [
+                    {"to": [pods.of(name), pods.of(ROUTERS)], "ports": ports},
+                    *([{"to": [holding], "ports": [ports[0]]}] if asleep else []),
+                ],
             },
             opts=self._options(space),
         )
         return closed, needed, way
-
-
-def _namespace(name: pulumi.Input[str]) -> kubernetes.networking.v1.NetworkPolicyPeerArgsDict:
-    return {"namespace_selector": {"match_labels": {"kubernetes.io/metadata.name": name}}}

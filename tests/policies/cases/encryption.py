@@ -83,10 +83,13 @@ SERVED = {
     "aws:ecs/cluster:Cluster": "configuration.managedStorageConfiguration.fargateEphemeralStorageKmsKeyId",
     "aws:elasticache/replicationGroup:ReplicationGroup": "kmsKeyId",
     "aws:elasticache/serverlessCache:ServerlessCache": "kmsKeyId",
+    "aws:rds/cluster:Cluster": "kmsKeyId",
+    "aws:rds/instance:Instance": "kmsKeyId",
     "gcp:cloudrunv2/job:Job": "template.template.encryptionKey",
     "gcp:cloudrunv2/service:Service": "template.encryptionKey",
     "gcp:memorystore/instance:Instance": "kmsKey",
     "gcp:redis/instance:Instance": "customerManagedKey",
+    "gcp:sql/databaseInstance:DatabaseInstance": "encryptionKeyName",
     "gcp:vectorsearch/collection:Collection": "encryptionSpec.cryptoKeyName",
     "gcp:vertex/aiEndpoint:AiEndpoint": "encryptionSpec.kmsKeyName",
 }

@@ -1,6 +1,6 @@
 """Rules on language models and what stands before them."""
 
-from tests.policies.build import ACCOUNT, aws, bad, changed, document, gcp, good, make, ref
+from tests.policies.build import ACCOUNT, aws, bad, changed, document, gcp, good, make, ref, thing
 
 PROD = aws("prod")
 AT = f"arn:aws:bedrock:us-west-2:{ACCOUNT}"
@@ -175,4 +175,106 @@ LOGGED = [
     good(RULE, "no models", PROD, allows("bedrock:InvokeModel", on=EMBEDS)),
 ]  # fmt: skip
 
-CASES = [*GUARDED, *VERSIONED, *STRICT, *FLOORS, *LOGGED]
+
+def refused(on="prompts/*", effect="Deny", actions=("s3:GetObject", "s3:GetObjectVersion"), when=None):
+    named = {"BoolIfExists": {"aws:PrincipalIsAWSService": "false"},
+             "ArnNotLike": {"aws:PrincipalArn": [f"arn:aws:iam::{ACCOUNT}:role/auditor"]}}  # fmt: skip
+    statement = {
+        "Effect": effect,
+        "Principal": "*",
+        "Action": list(actions),
+        "Resource": f"arn:aws:s3:::acme-prod-logs/{on}",
+    }
+    inputs = {"bucket": ref(BUCKET, "id"), "policy": document({**statement, "Condition": when or named})}
+    return make("aws:s3/bucketPolicy:BucketPolicy", inputs=inputs)
+
+
+def ends(prefix="prompts/", **more):
+    rule = {"status": "Enabled", "filter": {"prefix": prefix}, "expiration": {"days": 30}, **more}
+    inputs = {"bucket": ref(BUCKET, "id"), "rules": [rule]}
+    return make("aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration", inputs=inputs)
+
+
+def keyed(key="arn:aws:kms:us-west-2:1:key/logs"):
+    rule = {"applyServerSideEncryptionByDefault": {"sseAlgorithm": "aws:kms", "kmsMasterKeyId": key}}
+    type_ = "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
+    return make(type_, inputs={"bucket": ref(BUCKET, "id"), "rules": [rule]})
+
+
+def servers(log, **more):
+    given = [{"name": "GUARDRAIL", "value": "it"}, *([{"name": "PROMPT_LOG", "value": log}] if log else [])]
+    containers = [{"name": "vllm"}, {"name": "guard", "env": given}]
+    return thing("apps/v1:Deployment", "chat", spec={"template": {"spec": {"containers": containers}}}, **more)
+
+
+def dataset(**inputs):
+    base = {
+        "datasetId": "prompts",
+        "defaultTableExpirationMs": 1,
+        "defaultEncryptionConfiguration": {"kmsKeyName": "k"},
+    }
+    found = {key: value for key, value in {**base, **inputs}.items() if value is not None}
+    return make("gcp:bigquery/dataset:Dataset", "prompts", inputs=found)
+
+
+def table(**inputs):
+    return make(
+        "gcp:bigquery/table:Table", inputs={"datasetId": ref(DATASET, "datasetId"), "tableId": "endpoints", **inputs}
+    )
+
+
+def reader(member="group:audit@example.com", role="roles/bigquery.dataViewer"):
+    inputs = {"datasetId": ref(DATASET, "datasetId"), "role": role, "member": member}
+    return make("gcp:bigquery/datasetIamMember:DatasetIamMember", inputs=inputs)
+
+
+def wide(role, member="group:everybody@example.com"):
+    return make("gcp:projects/iAMMember:IAMMember", inputs={"project": "acme", "role": role, "member": member})
+
+
+BEDROCK = log(s3Config={"bucketName": ref(BUCKET, "bucket"), "keyPrefix": "prompts"})
+OURS = "s3://acme-prod-logs/prompts/endpoints/chat/"
+DATASET = dataset()
+TABLE = table(timePartitioning={"expirationMs": 1})
+VERTEX = make("gcp:workflows/workflow:Workflow", inputs={
+    "sourceContents": '{"url": "x:setPublisherModelConfig", "outputUri": "bq://acme.prompts.requests"}'})  # fmt: skip
+ROWS = "projects/acme/datasets/prompts/tables/endpoints"
+RULE = "prompt-private"
+PRIVATE = [
+    bad(RULE, "no key", "no key of ours", PROD, BUCKET, BEDROCK, refused(), ends()),
+    bad(RULE, "a key of the cloud's", "no key of ours", PROD, BUCKET, BEDROCK, refused(), ends(), keyed(None)),
+    bad(RULE, "no end", "stays for ever", PROD, BUCKET, BEDROCK, refused(), keyed()),
+    bad(RULE, "an end of something else", "stays for ever", PROD, BUCKET, BEDROCK, refused(), keyed(), ends("capture/")),
+    bad(RULE, "an end that is off", "stays for ever", PROD, BUCKET, BEDROCK, refused(), keyed(), ends(status="Disabled")),
+    bad(RULE, "readers of the bucket", "may read the bucket", PROD, BUCKET, BEDROCK, keyed(), ends()),
+    bad(RULE, "readers of a neighbour", "may read the bucket", PROD, BUCKET, BEDROCK, keyed(), ends(),
+        refused("prompts/AWSLogs/*")),
+    bad(RULE, "of old versions", "may read the bucket", PROD, BUCKET, BEDROCK, keyed(), ends(),
+        refused(actions=["s3:GetObject"])),
+    bad(RULE, "of all roles", "may read the bucket", PROD, BUCKET, BEDROCK, keyed(), ends(),
+        refused(when={"ArnNotLike": {"aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT}:role/*"}})),
+    bad(RULE, "of one network", "may read the bucket", PROD, BUCKET, BEDROCK, keyed(), ends(),
+        refused(when={"StringNotEquals": {"aws:SourceVpc": "vpc-1"}})),
+    bad(RULE, "let in", "may read the bucket", PROD, BUCKET, BEDROCK, keyed(), ends(), refused(effect="Allow")),
+    bad(RULE, "a group of logs", "a log, and whoever", PROD, GROUP, log(cloudwatchConfig={"logGroupName": "acme-prod-prompts"})),
+    bad(RULE, "ours in the bucket", "may read the bucket", PROD, BUCKET, servers(OURS), keyed(), ends()),
+    bad(RULE, "ours in a group of logs", "whoever may read logs", PROD, servers("/acme/prompts")),
+    bad(RULE, "ours nowhere", "no place", PROD, servers(None)),
+    bad(RULE, "ours in a log of the project", "whoever may read logs", gcp("prod"), servers("projects/acme/logs/prompts")),
+    bad(RULE, "a data set for ever", "stays for ever", gcp("prod"), dataset(defaultTableExpirationMs=None), VERTEX),
+    bad(RULE, "a data set without a key", "no key", gcp("prod"), dataset(defaultEncryptionConfiguration=None), VERTEX),
+    bad(RULE, "a table for ever", "the table endpoints stays", gcp("prod"), DATASET, table(), servers(ROWS)),
+    bad(RULE, "a whole domain", "domain:example.com is let in", gcp("prod"), DATASET, VERTEX, reader("domain:example.com")),
+    bad(RULE, "whoever sees the project", "projectViewers:acme is let", gcp("prod"), DATASET, VERTEX,
+        reader("projectViewers:acme")),
+    bad(RULE, "readers of the project", "roles/bigquery.dataViewer on the whole", gcp("prod"), DATASET, VERTEX,
+        wide("roles/bigquery.dataViewer")),
+    bad(RULE, "viewers", "roles/viewer on the whole", gcp("prod"), DATASET, servers(ROWS), wide("roles/viewer")),
+    good(RULE, "all of it", PROD, BUCKET, BEDROCK, servers(OURS), keyed(), ends(), refused()),
+    good(RULE, "the whole bucket", PROD, BUCKET, BEDROCK, keyed(), ends(""), refused("*")),
+    good(RULE, "on Google Cloud", gcp("prod"), DATASET, TABLE, VERTEX, servers(ROWS), reader(), wide("roles/bigquery.jobUser")),
+    good(RULE, "another data set", gcp("prod"), dataset(datasetId="else", defaultTableExpirationMs=None), VERTEX),
+    good(RULE, "no guard", PROD, thing("apps/v1:Deployment", "x", spec={"template": {"spec": {"containers": [{"name": "x"}]}}})),
+]  # fmt: skip
+
+CASES = [*GUARDED, *VERSIONED, *STRICT, *FLOORS, *LOGGED, *PRIVATE]

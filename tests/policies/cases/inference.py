@@ -117,7 +117,41 @@ def ingress(scheme):
     return thing(INGRESS, annotations={"alb.ingress.kubernetes.io/scheme": scheme}, spec={"ingressClassName": "alb"})
 
 
+ROUTE = "gateway.networking.k8s.io/v1:HTTPRoute"
+CERTIFIED = {"networking.gke.io/certmap": "acme-ai-dev-gateway"}
+EXTERNAL = "gke-l7-global-external-managed"
+
+
+def outward(http="Same", annotations=CERTIFIED):
+    listeners = [
+        {"name": "https", "protocol": "HTTPS", "port": 443, "allowedRoutes": {"namespaces": {"from": "Selector"}}},
+        {"name": "http", "protocol": "HTTP", "port": 80, "allowedRoutes": {"namespaces": {"from": http}}},
+    ]
+    return thing(GATEWAY, "front", annotations=annotations, spec={"gatewayClassName": EXTERNAL, "listeners": listeners})
+
+
+def leads(section="https", **rest):
+    parents = [{"name": "front", "sectionName": section}]
+    rules = [{"backendRefs": [{"name": "search", "port": 15443}]}]
+    return thing(ROUTE, "search", spec={"parentRefs": parents, "rules": rules}, **rest)
+
+
+def guarded(policy="acme-ai-dev-throttle-5"):
+    target = {"group": "", "kind": "Service", "name": "search"}
+    return thing(
+        "networking.gke.io/v1:GCPBackendPolicy",
+        "search",
+        spec={"default": {"securityPolicy": policy}, "targetRef": target},
+    )
+
+
 OTHERS = [
+    bad("service-internal", "a gateway without certificates", "without TLS", outward(annotations={})),
+    bad("service-internal", "a gateway with plain HTTP", "without TLS", outward(http="All")),
+    bad("service-internal", "a route past no firewall", "no firewall is before search", outward(), leads()),
+    bad("service-internal", "a policy without a firewall", "no firewall", outward(), leads(), guarded(None)),
+    bad("service-internal", "a route from plain HTTP", "from plain HTTP", outward(), leads("http"), guarded()),
+    good("service-internal", "a gateway with all of it", outward(), leads(), guarded()),
     bad("scale-ceiling", "KServe", "no ceiling", thing("serving.kserve.io/v1beta1:InferenceService", spec={"predictor": {}})),
     bad("scale-ceiling", "KEDA", "no ceiling", thing(SCALED, spec={"minReplicaCount": 1})),
     good("scale-ceiling", "in a cluster", kserve(), thing(SCALED, spec={"maxReplicaCount": 3})),

@@ -63,10 +63,24 @@ CASES = [
     bad("prod-protection", "a cluster", "for whoever asks", aws("prod"), make(EKS, inputs={}, **KEPT)),
     bad(
         "prod-protection",
+        "a database",
+        "for whoever asks",
+        aws("prod"),
+        make("aws:rds/cluster:Cluster", inputs={}, **KEPT),
+    ),
+    bad(
+        "prod-protection",
         "a cluster of GKE",
         "for whoever asks",
         gcp("prod"),
         make(GKE, inputs={"deletionProtection": False}, **KEPT),
+    ),
+    bad(
+        "prod-protection",
+        "a database of Cloud SQL",
+        "for whoever asks",
+        gcp("prod"),
+        make("gcp:sql/databaseInstance:DatabaseInstance", inputs={"deletionProtection": False}, **KEPT),
     ),
     bad("prod-protection", "a cluster by Pulumi", "not protected", gcp("prod"), make(GKE, inputs={})),
     bad(

@@ -9,9 +9,14 @@ BUCKET = make("aws:s3/bucket:Bucket", "raw", inputs={"bucket": "acme-prod-raw"})
 ROLE = make("aws:iam/role:Role", "corpus", inputs={"name": "acme-prod-corpus-policies"})
 
 
+SECRET = "arn:aws:secretsmanager:us-west-2:111111111111:secret:acme-prod-corpus-policies-abcdef"  # noqa: S105 - its name
+SIGNS_IN = {"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": SECRET}
+
+
 def base(name="policies", role=ROLE):
     config = {"type": "VECTOR", "vectorKnowledgeBaseConfiguration": {"embeddingModelArn": EMBEDS}}
     inputs = {"knowledgeBaseConfiguration": config, "roleArn": ref(role, "arn") if role else "arn:aws:iam::1:role/a"}
+    inputs["storageConfiguration"] = {"rdsConfiguration": {"credentialsSecretArn": SECRET}}
     return make("aws:bedrock/agentKnowledgeBase:AgentKnowledgeBase", name, inputs=inputs)
 
 
@@ -56,7 +61,9 @@ NARROW = [
         may({**MODEL, "Resource": "arn:aws:bedrock:us-west-2::foundation-model/amazon.nova-lite-v1:0"})),
     bad(RULE, "a shared role", "it has the role of claims", ROLE, base(), base("claims"), may(READS)),
     bad(RULE, "somebody's role", "nobody of this program", base(role=None)),
-    good(RULE, "its own", ROLE, base(), may(READS, LISTS, MODEL)),
+    bad(RULE, "another's password", "not what it signs in with", ROLE, base(),
+        may({**SIGNS_IN, "Resource": SECRET.replace("policies", "claims")})),
+    good(RULE, "its own", ROLE, base(), may(READS, LISTS, MODEL, SIGNS_IN)),
     good(RULE, "its own, attached", ROLE, base(), *attached(READS, LISTS, MODEL)),
 ]  # fmt: skip
 
@@ -166,6 +173,15 @@ KEPT = [
     bad(RULE, "writes", "s3:PutObject", writes("s3:PutObject")),
     bad(RULE, "deletes", "s3:DeleteObject", writes("s3:GetObject", "s3:Delete*")),
     bad(RULE, "everything", "s3:PutObject", writes("s3:*")),
+    bad(RULE, "of every endpoint", "s3:PutObject", writes("s3:PutObject", path="prompts/endpoints/")),
+    bad(
+        RULE,
+        "deletes what it added",
+        "s3:Delete",
+        writes("s3:PutObject", "s3:DeleteObject", path="prompts/endpoints/chat/"),
+    ),
+    bad(RULE, "beside its own", "s3:PutObject", writes("s3:PutObject", path="prompts/AWSLogs/chat/")),
+    good(RULE, "adds to its own", writes("s3:PutObject", path="prompts/endpoints/chat/")),
     good(RULE, "reads", writes("s3:GetObject")),
     good(RULE, "the deployer", DEPLOYER, changed(writes("s3:*"), role=ref(DEPLOYER, "name"))),
     good(RULE, "may not", writes("s3:PutObject", effect="Deny")),
