@@ -28,7 +28,11 @@ from preview.record import run
 from preview.report import words
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.xdist_group("changes of serving")  # the graphs are recorded once
+# What is built here is covered by the tests of each part, and to trace it all takes half as long again.
+pytestmark = [
+    pytest.mark.no_cover,
+    pytest.mark.xdist_group("changes of serving"),  # the graphs are recorded once
+]
 
 CLOUDS = {"dev": "aws", "dev-gcp": "gcp"}
 

@@ -38,10 +38,14 @@ def test_the_flat_script_registers_the_same_resources(tmp_path: Path) -> None:
     assert subprocess.check_output([sys.executable, str(file)], text=True) == "7\n"
 
 
-def test_spread_is_what_the_dearest_costs_more() -> None:
-    growth = [
-        Growth(what="zones", size=z, resources=r, registering=s)
-        for z, r, s in ((1, 100, 0.2), (10, 200, 0.5), (100, 1000, 2.2))
-    ]
-    # Of what is added: 3 ms each up to ten zones, 2 / 0.9 up to a hundred.
-    assert round(spread(growth), 6) == 0.35
+def grown(*figures: tuple[int, int, float]) -> float:
+    return spread([Growth(what="zones", size=z, resources=r, registering=s) for z, r, s in figures])
+
+
+def test_spread_is_how_much_dearer_a_resource_becomes() -> None:
+    # 2 ms each up to ten zones, 3 up to a hundred.
+    assert round(grown((1, 100, 0.2), (10, 200, 0.4), (100, 1000, 2.8)), 6) == 0.5
+    # Up to ten a few were cheap; a hundred cost no more than what was there at first.
+    assert grown((1, 100, 0.2), (10, 200, 0.21), (100, 1000, 1.81)) == 0
+    # In the square of what there is.
+    assert grown((1, 100, 0.1), (10, 190, 0.361), (100, 1090, 11.881)) > 2
