@@ -133,9 +133,28 @@ def spread(matched: Mapping[str, str]) -> list[dict[str, Any]]:
     ]
 
 
-def annotations(cloud: CloudName, identity: pulumi.Input[str]) -> dict[str, pulumi.Input[str]]:
-    """Of a service account: whom it stands for. EKS knows it without."""
-    return {"iam.gke.io/gcp-service-account": identity} if cloud == "gcp" else {}
+def account(
+    label: str,
+    name: str,
+    space: pulumi.Input[str],
+    cloud: CloudName,
+    identity: pulumi.Input[str],
+    opts: pulumi.ResourceOptions,
+) -> pulumi.Resource:
+    """The service account of an endpoint's pods. It asks nothing of the cluster's API."""
+    # Whom it stands for; EKS knows it without.
+    annotations = {"iam.gke.io/gcp-service-account": identity} if cloud == "gcp" else {}
+    return kubernetes.core.v1.ServiceAccount(
+        label,
+        metadata={"name": name, "namespace": space, "annotations": annotations},
+        automount_service_account_token=False,
+        opts=opts,
+    )
+
+
+def version(image: pulumi.Input[str]) -> pulumi.Output[str]:
+    """What an endpoint is called by that runs an image: the image's own name, and its tag or digest."""
+    return pulumi.Output.from_input(image).apply(lambda image: image.rpartition("/")[2])
 
 
 def identified(identity: pulumi.Input[str]) -> dict[str, pulumi.Input[str]]:

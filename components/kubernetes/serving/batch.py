@@ -71,15 +71,8 @@ class Batch(Component):
         """Make the account and the cron job."""
         super().__init__(name, scope, parent)
         self._args = args
-        account = kubernetes.core.v1.ServiceAccount(
-            f"{name}-account",
-            metadata={
-                "name": f"batch-{name}",
-                "namespace": args.namespace,
-                "annotations": pods.annotations(scope.cloud, args.identity),
-            },
-            automount_service_account_token=False,
-            opts=self._options(),
+        account = pods.account(
+            f"{name}-account", f"batch-{name}", args.namespace, scope.cloud, args.identity, self._options()
         )
         spec = args.spec
         cron = kubernetes.batch.v1.CronJob(
@@ -101,7 +94,7 @@ class Batch(Component):
         self.outputs = contracts.Endpoint(
             id=pulumi.Output.concat(args.namespace, "/", name),
             address=after(pulumi.Output.concat("cronjob/", name, " in ", args.namespace), cron),
-            version=pulumi.Output.from_input(args.image).apply(lambda image: image.rpartition("/")[2]),
+            version=pods.version(args.image),
         )
         self.finish(self.outputs)
 

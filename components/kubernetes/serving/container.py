@@ -74,24 +74,14 @@ class Container(Component):
         super().__init__(name, scope, parent)
         self._args = args
         self._space = args.spaces.namespaces[args.spec.team]
-        account = kubernetes.core.v1.ServiceAccount(
-            f"{name}-account",
-            metadata={
-                "name": name,
-                "namespace": self._space,
-                "annotations": pods.annotations(scope.cloud, args.identity),
-            },
-            # It asks nothing of the cluster's API.
-            automount_service_account_token=False,
-            opts=self._options(),
-        )
+        account = pods.account(f"{name}-account", name, self._space, scope.cloud, args.identity, self._options())
         service = self._service()
         deployment = self._deployment(account, service)
         around = [*self._fences(), self._scaled(deployment), *self._around()]
         self.outputs = contracts.Endpoint(
             id=pulumi.Output.concat(self._space, "/", name),
             address=after(args.door.address, service, deployment, *around),
-            version=pulumi.Output.from_input(args.image).apply(lambda image: image.rpartition("/")[2]),
+            version=pods.version(args.image),
         )
         self.finish(self.outputs)
 

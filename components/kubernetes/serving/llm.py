@@ -108,16 +108,7 @@ class Llm(Component):
         super().__init__(name, scope, parent)
         self._args = args
         self._space = args.spaces.namespaces[args.spec.team]
-        account = kubernetes.core.v1.ServiceAccount(
-            f"{name}-account",
-            metadata={
-                "name": name,
-                "namespace": self._space,
-                "annotations": pods.annotations(scope.cloud, args.identity),
-            },
-            automount_service_account_token=False,
-            opts=self._options(),
-        )
+        account = pods.account(f"{name}-account", name, self._space, scope.cloud, args.identity, self._options())
         code = kubernetes.core.v1.ConfigMap(
             f"{name}-code",
             metadata=kubernetes.meta.v1.ObjectMetaArgs(**self._meta(f"{name}-code")),
@@ -129,7 +120,7 @@ class Llm(Component):
         self.outputs = contracts.Endpoint(
             id=pulumi.Output.concat(self._space, "/", name),
             address=after(args.router, servers, *around),
-            version=pulumi.Output.from_input(args.image).apply(lambda image: image.rpartition("/")[2]),
+            version=pods.version(args.image),
         )
         self.finish(self.outputs)
 

@@ -89,23 +89,12 @@ class RealTime(Component):
         super().__init__(name, scope, parent)
         self._args = args
         self._space = args.spaces.namespaces[args.spec.team]
-        account = kubernetes.core.v1.ServiceAccount(
-            f"{name}-account",
-            metadata={
-                "name": name,
-                "namespace": self._space,
-                "annotations": pods.annotations(scope.cloud, args.identity),
-            },
-            # It asks nothing of the cluster's API.
-            automount_service_account_token=False,
-            opts=self._options(),
-        )
+        account = pods.account(f"{name}-account", name, self._space, scope.cloud, args.identity, self._options())
         route = [self._route()] if self._host() is not None else []
         service = self._services(*route)
         self._drain, self._grace = (pods.DRAIN, pods.GRACE) if args.door else (_DRAIN, _GRACE)
         answering = self._answering(account, *service, *self._way())
         around = [self._scaled(answering, *route), *self._around()]
-        version = pulumi.Output.from_input(args.image).apply(lambda image: image.rpartition("/")[2])
         self.outputs = contracts.Endpoint(
             id=pulumi.Output.concat(self._space, "/", name),
             address=after(
@@ -114,7 +103,7 @@ class RealTime(Component):
                 else pulumi.Output.concat(f"http://{name}-http.", self._space, f".svc.cluster.local:{PORT}"),
                 *service, answering, *around,
             ),
-            version=version,
+            version=pods.version(args.image),
         )  # fmt: skip
         self.finish(self.outputs)
 
