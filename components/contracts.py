@@ -636,6 +636,15 @@ class Inbox:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DeadLetters:
+    """What was given up, kept for a person to look at."""
+
+    id: Text
+    """ARN of the queue; resolves once who fills it may."""
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Worker:
     """A function of the platform's own."""
 

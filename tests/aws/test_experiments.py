@@ -645,7 +645,7 @@ def test_a_pipeline_starts_when_its_time_has_come_and_somebody_hears_when_it_doe
     assert schedule.get("scheduleExpression") == "cron(30 4 ? * MON-FRI *)"
     assert schedule.get("scheduleExpressionTimezone") == "Europe/Berlin"
     made = one(graph, "Pipeline", "pipelines-fraud")
-    queue = one(graph, "Queue", "pipelines-schedule-failed")
+    queue = one(graph, "Queue", "pipelines-schedule-failed-queue")
     assert schedule.get("target.arn") == f"${{{made.urn}#arn}}"
     assert schedule.get("target.deadLetterConfig.arn") == f"${{{queue.urn}#arn}}"
     assert schedule.get("target.retryPolicy.maximumRetryAttempts") > 0

@@ -897,7 +897,7 @@ def test_the_webhook_is_a_secret_and_what_it_refuses_is_kept(project: Path) -> N
     assert subscription.get("endpoint") == SECRET
     assert "endpoint" in subscription.secret_outputs
     assert address not in repr(graph)
-    queue = one(graph, "Queue", "notifications-webhook-failed")
+    queue = one(graph, "Queue", "notifications-webhook-failed-queue")
     assert json.loads(subscription.get("redrivePolicy")) == {"deadLetterTargetArn": f"${{{queue.urn}#arn}}"}
     assert waits_for(graph, subscription, one(graph, "QueuePolicy", "notifications-webhook-failed-policy"))
     allowed_ = by_sid(one(graph, "QueuePolicy", "notifications-webhook-failed-policy"))["Topic"]

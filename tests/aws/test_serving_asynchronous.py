@@ -88,7 +88,7 @@ def test_who_waits_for_too_long_is_heard():
 
 
 def test_failures_are_kept_though_nobody_listens():
-    queue, failures = one(graph(), "Queue", "ocr-failed"), topic("failures")
+    queue, failures = one(graph(), "Queue", "ocr-failed-queue"), topic("failures")
     assert queue.get("messageRetentionSeconds") == 14 * 24 * 3600
     subscription = only(graph(), "TopicSubscription")
     assert (subscription.get("topic"), subscription.get("protocol")) == (failures, "sqs")
@@ -155,5 +155,5 @@ def test_nothing_changes_where_nothing_did():
 def test_names_keep_their_limits_and_a_first_preview_knows_as_much():
     made = built(asynchronous(LONG))
     assert len(only(made, "Endpoint").get("name")) <= 63
-    assert len(one(made, "Queue", f"{LONG}-failed").get("name")) <= 80
+    assert len(one(made, "Queue", f"{LONG}-failed-queue").get("name")) <= 80
     assert set(built(asynchronous(), preview=True).resources) == set(graph().resources)

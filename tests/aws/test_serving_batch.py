@@ -165,7 +165,7 @@ def test_it_starts_when_its_time_has_come_and_a_start_that_failed_is_not_lost():
     schedule = only(graph(), "Schedule")
     assert schedule.get("scheduleExpression") == "cron(30 2 ? * MON-FRI *)"
     assert schedule.get("scheduleExpressionTimezone") == "Europe/Berlin"
-    queue = one(graph(), "Queue", "nightly-not-started")
+    queue = one(graph(), "Queue", "nightly-not-started-queue")
     assert schedule.get("target.deadLetterConfig.arn") == f"${{{queue.urn}#arn}}"
     assert waits_for(
         graph(), schedule, only(graph(), "StateMachine"), one(graph(), "RolePolicy", "nightly-start-policy")

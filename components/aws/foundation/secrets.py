@@ -11,6 +11,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components import contracts
+from components.aws.blocks.dead_letters import DeadLetters, DeadLettersArgs
 from components.aws.blocks.workload import Workload, WorkloadArgs
 from components.contracts import Text
 from components.core import iam
@@ -19,8 +20,6 @@ from components.scope import Component, Scope, after
 
 _ROTATION = Path(__file__).parents[3] / "runtime" / "aws" / "secret_rotation.py"
 _RUNTIME = "python3.13"
-_FORTNIGHT = 14 * 24 * 3600
-"""The longest that a queue keeps a message, in seconds."""
 _INTERFACES = (
     "ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface",
     "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses",
@@ -153,7 +152,12 @@ class Secrets(Component):
             kms_key_id=args.logs_key.id,
             opts=self.options(),
         )
-        failed = self._failed(label, scope.names.of("secret-rotation-failed"))
+        failed = DeadLetters(
+            f"{label}-failed",
+            DeadLettersArgs(queue=scope.names.of("secret-rotation-failed"), key=args.key),
+            scope=scope,
+            parent=self,
+        ).outputs
         security = aws.ec2.SecurityGroup(
             f"{label}-network",
             name=physical,
@@ -177,7 +181,7 @@ class Secrets(Component):
             WorkloadArgs(
                 description="Makes and rotates the generated secrets.",
                 service="lambda.amazonaws.com",
-                statements=self._statements(arn, group.arn, failed.arn, [secret.arn for secret in secrets.values()]),
+                statements=self._statements(arn, group.arn, failed.id, [secret.arn for secret in secrets.values()]),
                 boundary=args.boundary,
             ),
             scope=scope,
@@ -204,7 +208,7 @@ class Secrets(Component):
             environment={"variables": {"LENGTHS": json.dumps(lengths, sort_keys=True)}},
             kms_key_arn=args.key.id,
             vpc_config={"subnet_ids": list(args.network.workload_subnets), "security_group_ids": [security.id]},
-            dead_letter_config={"target_arn": failed.arn},
+            dead_letter_config={"target_arn": failed.id},
             tracing_config={"mode": "Active"},
             logging_config={"log_format": "JSON", "log_group": group.name},
             opts=self.options(depends_on=[out]),
@@ -262,30 +266,6 @@ class Secrets(Component):
             iam.allow(_INTERFACES, ["*"]),
             iam.deny(_INTERFACES, ["*"], when={"ArnEquals": {"lambda:SourceFunctionArn": arn}}),
         ]
-
-    def _failed(self, label: str, physical: str) -> aws.sqs.Queue:
-        """The queue of calls that were given up."""
-        queue = aws.sqs.Queue(
-            f"{label}-failed",
-            name=physical,
-            kms_master_key_id=self._args.key.id,
-            message_retention_seconds=_FORTNIGHT,
-            opts=self.options(),
-        )
-        arn = f"arn:aws:sqs:{self.scope.region}:{self.scope.account}:{physical}"
-        aws.sqs.QueuePolicy(
-            f"{label}-failed-policy",
-            queue_url=queue.id,
-            policy=pulumi.Output.json_dumps(
-                iam.document(
-                    iam.deny(
-                        ["sqs:*"], [arn], sid="OnlyOverTls", principals="*", when=iam.secure_transport(required=False)
-                    )
-                )
-            ),
-            opts=self.options(),
-        )
-        return queue
 
     def _alarm(self, label: str, name: str, description: str, metric: Mapping[str, Any]) -> None:
         """Tell when a count is above zero."""

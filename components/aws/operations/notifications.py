@@ -7,6 +7,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components import contracts
+from components.aws.blocks.dead_letters import DeadLetters, DeadLettersArgs
 from components.core import iam
 from components.scope import Component, Scope, after
 
@@ -23,8 +24,6 @@ _OWNER = (
     "sns:RemovePermission", "sns:SetTopicAttributes", "sns:Subscribe",
 )  # fmt: skip
 _TEAM = _PUBLISHERS["warning"]
-_FORTNIGHT = 14 * 24 * 3600
-"""The longest that a queue keeps a message, in seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,34 +124,12 @@ class Notifications(Component):
     def _webhook(self, topic: pulumi.Output[str], address: pulumi.Output[str], warning: pulumi.Output[str]) -> None:
         """Send a topic to a paging service; what it does not take waits in a queue, and the warning topic is told."""
         scope, label = self.scope, f"{self.name}-webhook"
-        physical = scope.names.of("webhook-failed")
-        queue = aws.sqs.Queue(
+        failed = DeadLetters(
             f"{label}-failed",
-            name=physical,
-            kms_master_key_id=self._args.key.id,
-            message_retention_seconds=_FORTNIGHT,
-            opts=self.options(),
-        )
-        arn = f"arn:aws:sqs:{scope.region}:{scope.account}:{physical}"
-        policy = aws.sqs.QueuePolicy(
-            f"{label}-failed-policy",
-            queue_url=queue.id,
-            policy=pulumi.Output.json_dumps(
-                iam.document(
-                    iam.allow(
-                        ["sqs:SendMessage"],
-                        [arn],
-                        sid="Topic",
-                        principals={"Service": "sns.amazonaws.com"},
-                        when=iam.source(scope.account, topic),
-                    ),
-                    iam.deny(
-                        ["sqs:*"], [arn], sid="OnlyOverTls", principals="*", when=iam.secure_transport(required=False)
-                    ),
-                )
-            ),
-            opts=self.options(),
-        )
+            DeadLettersArgs(queue=scope.names.of("webhook-failed"), key=self._args.key, topic=topic),
+            scope=scope,
+            parent=self,
+        ).outputs
         aws.sns.TopicSubscription(
             f"{label}-subscription",
             topic=topic,
@@ -160,16 +137,16 @@ class Notifications(Component):
             endpoint=address,
             # Paging services answer the confirmation by themselves.
             endpoint_auto_confirms=True,
-            redrive_policy=pulumi.Output.json_dumps({"deadLetterTargetArn": after(queue.arn, policy)}),
+            redrive_policy=pulumi.Output.json_dumps({"deadLetterTargetArn": failed.id}),
             opts=self.options(additional_secret_outputs=["endpoint"]),
         )
         aws.cloudwatch.MetricAlarm(
             f"{label}-failed-alarm",
-            name=scope.names.of("webhook-failed"),
+            name=failed.name,
             alarm_description="A critical alarm did not reach the paging service. It lies in the queue of the same name.",
             namespace="AWS/SQS",
             metric_name="ApproximateNumberOfMessagesVisible",
-            dimensions={"QueueName": queue.name},
+            dimensions={"QueueName": failed.name},
             statistic="Maximum",
             period=60,
             evaluation_periods=1,

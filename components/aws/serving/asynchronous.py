@@ -7,6 +7,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components import contracts
+from components.aws.blocks.dead_letters import DeadLetters, DeadLettersArgs
 from components.aws.blocks.endpoint import Answers, Capture, Endpoint, EndpointArgs, Scaling
 from components.aws.blocks.hosting import Hosting, HostingArgs, Place, Served, Use
 from components.contracts import Text, Zone
@@ -21,8 +22,6 @@ _OWNER = (
     "sns:AddPermission", "sns:DeleteTopic", "sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic", "sns:Publish",
     "sns:RemovePermission", "sns:SetTopicAttributes", "sns:Subscribe",
 )  # fmt: skip
-_FORTNIGHT = 14 * 24 * 3600
-"""The longest that a queue keeps a message, in seconds."""
 _WINDOW = 300
 
 
@@ -208,39 +207,17 @@ class Asynchronous(Component):
         args, scope, label = self._args, self.scope, f"{self.name}-failed"
         # A name of its own: the queue of what corpora gave up would be that of an endpoint `documents`.
         physical = scope.names.of(f"async-{label}", "queue")
-        queue = aws.sqs.Queue(
+        failed = DeadLetters(
             label,
-            name=physical,
-            kms_master_key_id=args.logs_key.id,
-            message_retention_seconds=_FORTNIGHT,
-            tags=dict(args.tags),
-            opts=self.options(),
-        )
-        arn = f"arn:aws:sqs:{scope.region}:{scope.account}:{physical}"
-        policy = aws.sqs.QueuePolicy(
-            f"{label}-policy",
-            queue_url=queue.id,
-            policy=pulumi.Output.json_dumps(
-                iam.document(
-                    iam.allow(
-                        ["sqs:SendMessage"],
-                        [arn],
-                        sid="Topic",
-                        principals={"Service": "sns.amazonaws.com"},
-                        when=iam.source(scope.account, topic),
-                    ),
-                    iam.deny(
-                        ["sqs:*"], [arn], sid="OnlyOverTls", principals="*", when=iam.secure_transport(required=False)
-                    ),
-                )
-            ),
-            opts=self.options(),
-        )
+            DeadLettersArgs(queue=physical, key=args.logs_key, topic=topic, tags=args.tags),
+            scope=scope,
+            parent=self,
+        ).outputs
         aws.sns.TopicSubscription(
             f"{label}-subscription",
             topic=topic,
             protocol="sqs",
-            endpoint=after(queue.arn, policy),
+            endpoint=failed.id,
             opts=self.options(),
         )
         return cloudwatch.Alarm(

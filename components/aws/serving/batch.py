@@ -9,6 +9,7 @@ import pulumi_aws as aws
 
 from components import contracts
 from components.aws.blocks.alarms import Alarms, AlarmsArgs
+from components.aws.blocks.dead_letters import DeadLetters, DeadLettersArgs
 from components.aws.blocks.hosting import Hosting, HostingArgs, Place, Served
 from components.aws.blocks.workload import Workload, WorkloadArgs
 from components.contracts import Text, Zone
@@ -21,8 +22,6 @@ from components.scope import Component, Scope, after
 from components.spec import serving
 
 _HOUR = 3600
-_FORTNIGHT = 14 * 24 * _HOUR
-"""The longest that a queue keeps a message, in seconds."""
 _FLEXIBLE_MINUTES = 15
 # "Logging using CloudWatch Logs" and "X-Ray and Step Functions", Step Functions Developer Guide: none of these knows a resource.
 _DELIVER = (
@@ -282,27 +281,9 @@ class Batch(Component):
         """What starts it when its time has come."""
         args, scope, label = self._args, self.scope, f"{self.name}-not-started"
         physical = scope.names.of(label, "queue")
-        queue = aws.sqs.Queue(
-            label,
-            name=physical,
-            kms_master_key_id=args.logs_key.id,
-            message_retention_seconds=_FORTNIGHT,
-            tags=dict(args.tags),
-            opts=self.options(),
-        )
-        arn = f"arn:aws:sqs:{scope.region}:{scope.account}:{physical}"
-        aws.sqs.QueuePolicy(
-            f"{label}-policy",
-            queue_url=queue.id,
-            policy=pulumi.Output.json_dumps(
-                iam.document(
-                    iam.deny(
-                        ["sqs:*"], [arn], sid="OnlyOverTls", principals="*", when=iam.secure_transport(required=False)
-                    )
-                )
-            ),
-            opts=self.options(),
-        )
+        queue = DeadLetters(
+            label, DeadLettersArgs(queue=physical, key=args.logs_key, tags=args.tags), scope=scope, parent=self
+        ).outputs
         starter = Workload(
             f"{self.name}-start",
             WorkloadArgs(
@@ -310,7 +291,7 @@ class Batch(Component):
                 service="scheduler.amazonaws.com",
                 statements=[
                     iam.allow(["states:StartExecution"], [machine.arn]),
-                    iam.allow(["sqs:SendMessage"], [queue.arn]),
+                    iam.allow(["sqs:SendMessage"], [queue.id]),
                     # Of the queue, and of the schedule itself ("Encryption at rest", EventBridge Scheduler User Guide).
                     iam.allow(["kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"], [args.logs_key.id]),
                 ],
@@ -332,7 +313,7 @@ class Batch(Component):
                 "arn": machine.arn,
                 "role_arn": starter,
                 "retry_policy": {"maximum_retry_attempts": 5, "maximum_event_age_in_seconds": _HOUR},
-                "dead_letter_config": {"arn": queue.arn},
+                "dead_letter_config": {"arn": queue.id},
             },
             opts=self.options(),
         )

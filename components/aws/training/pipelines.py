@@ -8,6 +8,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components import contracts
+from components.aws.blocks.dead_letters import DeadLetters, DeadLettersArgs
 from components.aws.blocks.security_group import SecurityGroup, SecurityGroupArgs
 from components.aws.blocks.workload import Workload, WorkloadArgs
 from components.contracts import Text, Zone
@@ -19,8 +20,6 @@ from components.spec.experiments import Gate, Job, Run
 
 _LOCAL = "/opt/ml/processing"
 _HOUR = 3600
-_FORTNIGHT = 14 * 24 * _HOUR
-"""The longest that a queue keeps a message, in seconds."""
 _FLEXIBLE_MINUTES = 15
 # The names that SageMaker gives to a pipeline's jobs begin with this.
 _PREFIX = "pipelines-*"
@@ -354,7 +353,7 @@ class Pipelines(Component):
                 service="scheduler.amazonaws.com",
                 statements=[
                     iam.allow(["sagemaker:StartPipelineExecution"], [made.arn for made in pipelines.values()]),
-                    iam.allow(["sqs:SendMessage"], [failed.arn]),
+                    iam.allow(["sqs:SendMessage"], [failed.id]),
                     # Of the queue, and of the schedules themselves ("Encryption at rest", EventBridge Scheduler User Guide).
                     iam.allow(["kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"], [args.logs_key.id]),
                 ],
@@ -381,44 +380,27 @@ class Pipelines(Component):
                     "arn": made.arn,
                     "role_arn": starter,
                     "retry_policy": {"maximum_retry_attempts": 5, "maximum_event_age_in_seconds": _HOUR},
-                    "dead_letter_config": {"arn": failed.arn},
+                    "dead_letter_config": {"arn": failed.id},
                 },
                 opts=self.options(),
             )
             for pipeline, made in pipelines.items()
         }
 
-    def _failed(self, label: str) -> aws.sqs.Queue:
+    def _failed(self, label: str) -> contracts.DeadLetters:
         """The queue of starts that failed for good, and the alarm on it."""
         args, scope = self._args, self.scope
         physical = scope.names.of("pipelines-not-started")
-        queue = aws.sqs.Queue(
-            f"{label}-failed",
-            name=physical,
-            kms_master_key_id=args.logs_key.id,
-            message_retention_seconds=_FORTNIGHT,
-            opts=self.options(),
-        )
-        arn = f"arn:aws:sqs:{scope.region}:{scope.account}:{physical}"
-        aws.sqs.QueuePolicy(
-            f"{label}-failed-policy",
-            queue_url=queue.id,
-            policy=pulumi.Output.json_dumps(
-                iam.document(
-                    iam.deny(
-                        ["sqs:*"], [arn], sid="OnlyOverTls", principals="*", when=iam.secure_transport(required=False)
-                    )
-                )
-            ),
-            opts=self.options(),
-        )
+        failed = DeadLetters(
+            f"{label}-failed", DeadLettersArgs(queue=physical, key=args.logs_key), scope=scope, parent=self
+        ).outputs
         aws.cloudwatch.MetricAlarm(
             f"{label}-failed-alarm",
             name=physical,
             alarm_description="A pipeline was not started when its time had come. Why lies in the queue of the same name.",
             namespace="AWS/SQS",
             metric_name="ApproximateNumberOfMessagesVisible",
-            dimensions={"QueueName": queue.name},
+            dimensions={"QueueName": failed.name},
             statistic="Maximum",
             period=300,
             evaluation_periods=1,
@@ -428,7 +410,7 @@ class Pipelines(Component):
             alarm_actions=list(args.warning),
             opts=self.options(),
         )
-        return queue
+        return failed
 
 
 @dataclass(frozen=True, kw_only=True)
