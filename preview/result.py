@@ -7,6 +7,8 @@ from policies.model import Graph, Resource
 from policies.registry import Finding, Waiver, evaluate
 from preview.difference import Difference, compare
 from preview.needs import Need, needs
+from preview.price import NOTHING_PAID, Bill, Change, change, price
+from preview.prices.asked import asked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,9 +18,13 @@ class Preview:
     graph: Graph
     findings: tuple[Finding, ...]
     needs: tuple[Need, ...]
+    bill: Bill = NOTHING_PAID
+    """What it costs a month."""
     base: str = ""
     """What it is compared with, as the caller named it; empty where nothing was asked."""
     difference: Difference | None = None
+    change: Change | None = None
+    """What the difference costs."""
     note: str = ""
     """Why the base has nothing to compare with, where that is so."""
 
@@ -65,12 +71,15 @@ def look(
 
     `base` names what to compare with and `before` is its graph; without one, everything is created and `note` says why.
     """
-    empty = Graph(project=graph.project, stack=graph.stack, resources={})
+    before = before or Graph(project=graph.project, stack=graph.stack, resources={})
+    bill = price(graph)
     return Preview(
         graph=graph,
         findings=tuple(evaluate(graph, waivers)),
         needs=tuple(needs(graph)),
+        bill=bill,
         base=base,
-        difference=compare(before or empty, graph) if base else None,
+        difference=compare(before, graph) if base else None,
+        change=change(price(before, asked(graph)), bill) if base else None,
         note=note,
     )

@@ -26,3 +26,29 @@ def eventbridge(schedule: str) -> str:
         return f"cron({minute} {hour} {day} {month} ? *)"
     named = re.sub(r"\d", lambda found: _DAYS[int(found[0])], weekday)
     return f"cron({minute} {hour} ? {month} {named} *)"
+
+
+def runs_a_month(schedule: str) -> float:
+    """How often something runs in a month of 730 hours, on average.
+
+    >>> [round(runs_a_month(each), 2) for each in ("0 3 * * *", "0 */6 * * *", "0 5 * * 1-5", "0 4 1 * *")]
+    [30.42, 121.67, 21.73, 1.0]
+    """
+    _, hour, day, month, weekday = schedule.split()
+    return (
+        (_chosen(hour, 24) * 730 / 24)
+        * (_chosen(day, 365 / 12) / (365 / 12))
+        * (_chosen(month, 12) / 12)
+        * (_chosen(weekday, 7) / 7)
+    )
+
+
+def _chosen(field: str, every: float) -> float:
+    """How many of the values of a field are meant."""
+    if field.startswith("*"):
+        step = field.partition("/")[2]
+        return len(range(0, round(every), int(step))) if step else every
+    for number, name in enumerate(_DAYS[:7]):
+        field = field.replace(name, str(number))
+    spans = [part.partition("-") for part in field.split(",")]
+    return sum(int(end or start) - int(start) + 1 for start, _, end in spans)

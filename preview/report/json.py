@@ -8,6 +8,8 @@ from policies.model import Place, Resource
 from policies.registry import Finding
 from preview.difference import Difference
 from preview.needs import Need
+from preview.price import Bill, Change, Figures, Line
+from preview.prices.asked import HOURS
 from preview.result import Preview
 
 
@@ -26,6 +28,7 @@ def document(preview: Preview) -> dict[str, Any]:
         "outputs": preview.graph.outputs,
         "findings": [_finding(f) for f in preview.findings],
         "needs": [_need(n) for n in preview.needs],
+        "price": _bill(preview.bill, preview.change),
     }
     if preview.difference is not None:
         found["difference"] = {"base": preview.base, "note": preview.note, **_difference(preview.difference)}
@@ -44,6 +47,7 @@ def _summary(preview: Preview) -> dict[str, Any]:
             "waived": len(preview.waived),
         },
         "needs": len(preview.needs),
+        "price": _figures(preview.bill.total),
     }
     if (difference := preview.difference) is not None:
         found["difference"] = {
@@ -100,6 +104,59 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 def _need(need: Need) -> dict[str, Any]:
     return {"kind": need.kind, "text": need.text, "source": need.source, "resources": list(need.resources)}
+
+
+def _bill(bill: Bill, change: Change | None) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "currency": "USD",
+        "hours": HOURS,
+        **_figures(bill.total),
+        "budget": bill.budget_usd,
+        "volumes": bill.volumes,
+        "endpoints": [{"name": name, **_figures(each)} for name, each in bill.endpoints.items()],
+        "teams": [
+            {"name": name, **_figures(each), "budget": bill.team_budgets.get(name)} for name, each in bill.teams.items()
+        ],
+        "components": [{"name": name, **_figures(each)} for name, each in bill.components.items()],
+        "hosted": [{"endpoint": endpoint, "pool": pool} for endpoint, pool in sorted(bill.hosted.items())],
+        "lines": [_line(line) for line in bill.lines],
+        "unknown": [{"what": what, "why": why, "count": count} for (what, why), count in bill.unknown.items()],
+    }
+    if change is not None:
+        found["change"] = {
+            **_figures(change.total),
+            "volumes": change.before.volumes,
+            "resources": [{"urn": resource.urn, **_figures(figures)} for resource, figures in change.resources],
+        }
+    return found
+
+
+def _figures(of: Figures) -> dict[str, float]:
+    return {"idle": round(of.idle, 2), "expected": round(of.expected, 2), "ceiling": round(of.ceiling, 2)}
+
+
+def _line(line: Line) -> dict[str, Any]:
+    item, rate = line.item, line.item.rate
+    return {
+        "resource": line.resource.urn,
+        "component": line.component,
+        "endpoint": line.endpoint,
+        "team": line.team,
+        "what": rate.what,
+        "unit": rate.unit,
+        "usd": rate.usd,
+        "units": {"idle": _units(item.idle), "expected": _units(item.expected), "ceiling": _units(item.ceiling)},
+        **_figures(line.figures),
+        "unknown": line.unknown,
+        "region": rate.region,
+        "elsewhere": rate.elsewhere,
+        "as_of": rate.as_of,
+        "source": rate.source,
+    }
+
+
+def _units(count: float | None) -> float | None:
+    return None if count is None else round(count, 6)
 
 
 def _difference(difference: Difference) -> dict[str, Any]:

@@ -49,6 +49,11 @@ def _sections(previews: Sequence[Preview]) -> Iterator[_Section]:
     yield _Section(head=f"{MARKER}\n## Preview\n\n", lines=tuple(_verdicts(previews)))
     yield _Section(head="### Removed, replaced, or holding data\n\n", lines=tuple(_dangers(previews)))
     yield _table("### Findings", "severity | rule | resource | where | what to do", tuple(_findings(previews)))
+    yield _table(
+        "### Price, USD a month", "idle | expected | ceiling | against the base | budget", tuple(_prices(previews))
+    )
+    for preview in previews:
+        yield _bill(preview)
     yield _Section(head="### Before an `up`\n\n", lines=tuple(_needs(previews)))
     for preview in previews:
         if preview.difference:
@@ -57,17 +62,24 @@ def _sections(previews: Sequence[Preview]) -> Iterator[_Section]:
 
 def _verdicts(previews: Sequence[Preview]) -> Iterator[str]:
     for preview in previews:
-        mark = "❌" if preview.mandatory else "⚠️" if _at_risk(preview) or preview.advisory else "✅"
+        warned = _at_risk(preview) or preview.advisory or _above(preview)
+        mark = "❌" if preview.mandatory else "⚠️" if warned else "✅"
         said = [words.plural(len(preview.resources), "resource")]
         if preview.difference is not None:
             said.append(f"`{words.amounts(preview.difference)}`" if preview.difference else "no change")
         said.append(words.findings(preview))
+        if preview.bill.lines:
+            said.append(f"{words.usd(preview.bill.total.expected)} USD a month")
         note = f"<br>{_cell(preview.note)}" if preview.note else ""
         yield f"- {mark} **{_cell(preview.stack)}**: {' · '.join(said)}{note}"
 
 
 def _at_risk(preview: Preview) -> bool:
     return bool(preview.difference) and any(e.fate == "lost" for e in preview.difference.endangered)
+
+
+def _above(preview: Preview) -> bool:
+    return bool(preview.bill.budget_usd) and preview.bill.total.expected > (preview.bill.budget_usd or 0)
 
 
 def _dangers(previews: Sequence[Preview]) -> Iterator[str]:
@@ -100,6 +112,38 @@ def _findings(previews: Sequence[Preview]) -> Iterator[str]:
         if finding.waiver:
             remedy = f"accepted by {finding.waiver.owner} until {finding.waiver.expires}: {finding.waiver.reason}"
         yield f"| {' | '.join(_cell(c) for c in (*cells, words.place(finding.place), remedy))} |"
+
+
+def _prices(previews: Sequence[Preview]) -> Iterator[str]:
+    for preview in previews:
+        bill, change = preview.bill, preview.change
+        if bill.lines:
+            against = " / ".join(words.money(change.total, sign=True)) if change else ""
+            said = " ".join((words.budget(bill), *words.shares(bill), *words.volumes(preview))).strip()
+            yield f"| {' | '.join(_cell(c) for c in (preview.stack, *words.money(bill.total), against, said))} |"
+
+
+def _bill(preview: Preview) -> _Section:
+    """What of it is dearest, and by whom, folded; nothing where nothing is paid for."""
+    bill = preview.bill
+    lines: list[str] = []
+    parts = [(words.paid(line), line.figures) for line in words.dearest(bill)]
+    for kind, totals in (("endpoint", bill.endpoints), ("team", bill.teams)):
+        parts += [(f"{kind} **{name}**", figures) for name, figures in totals.items() if len(totals) > 1]
+    lines += [f"| {' | '.join((_cell(name), *words.money(figures)))} |" for name, figures in parts]
+    notes = (
+        ("In the machines of a pool", words.hosted(bill)),
+        ("Prices of another region", words.elsewhere(bill)),
+        ("In no figure", words.unknown(bill)),
+    )
+    tail = "".join(f"\n{title}: {_cell(said)}.\n" for title, said in notes if said)
+    return _Section(
+        head=f"<details><summary>{_cell(preview.stack)}: what is dearest, by endpoint and by team</summary>\n\n"
+        "| what | idle | expected | ceiling |\n|---|--:|--:|--:|\n",
+        lines=tuple(lines),
+        tail=f"{tail}\n</details>\n\n",
+        more="\n{} more in the full report: the artifact of this run.",
+    )
 
 
 def _needs(previews: Sequence[Preview]) -> Iterator[str]:

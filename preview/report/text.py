@@ -22,12 +22,14 @@ STYLES: Sequence[tuple[str, str]] = (
     (r"\b\w+ advisory\b", "yellow"),
     (r"\b\w+ waived\b", "dim"),
     (r"its data is lost", "bold red"),
+    (r"What is expected[^.]* is above[^.]*\.", "bold red"),
+    (r"the ceiling is above it", "yellow"),
 )
 """Patterns and their styles, for a terminal with colours. The text says everything without them."""
 
 
 def render(previews: Sequence[Preview], width: int = 80) -> str:
-    """The whole report; a table of all stacks at the end where there is more than one. No line but a name is wider."""
+    """The whole report; a table of all stacks at the end where there is more than one. No other line is wider but a name."""
     parts = [line for preview in previews for line in _stack(preview, width)]
     if len(previews) > 1:
         parts += list(_table(previews))
@@ -44,6 +46,7 @@ def _stack(preview: Preview, width: int) -> Iterator[str]:
         yield ""
     if preview.difference is not None:
         yield from _difference(preview, width)
+    yield from _price(preview, width)
     if preview.findings:
         yield f"Findings ({len(preview.findings)}):"
         for finding in preview.findings:
@@ -83,6 +86,41 @@ def _difference(preview: Preview, width: int) -> Iterator[str]:
     yield ""
 
 
+def _price(preview: Preview, width: int) -> Iterator[str]:
+    bill = preview.bill
+    if not bill.lines:
+        return
+    yield "Price (USD a month, without taxes and free tiers):"
+    rows = [("", ("idle", "expected", "ceiling")), ("  all", words.money(bill.total))]
+    if preview.change is not None:
+        rows.append((f"  against {preview.base}", words.money(preview.change.total, sign=True)))
+    for title, parts in (("endpoint", bill.endpoints), ("team", bill.teams)):
+        if len(parts) > 1:
+            rows.append((f"  by {title}", ("", "", "")))
+            rows += [(f"    {name}", words.money(figures)) for name, figures in parts.items()]
+    if preview.change is not None and preview.change.resources:
+        rows.append(("  what changes most", ("", "", "")))
+        changed = preview.change.resources[: words.DEAREST]
+        rows += [(f"    {words.called(each)}", words.money(figures, sign=True)) for each, figures in changed]
+    rows.append(("  the dearest", ("", "", "")))
+    rows += [(f"    {words.paid(line)}", words.money(line.figures)) for line in words.dearest(bill)]
+    ends = [max(len(row[1][i]) for row in rows) for i in range(3)]
+    room = width - sum(ends) - 6
+    for name, cells in rows:
+        short = name if len(name) <= room else f"{name[: room - 1]}…"
+        yield (short.ljust(room) + "".join(f"  {c.rjust(w)}" for c, w in zip(cells, ends, strict=True))).rstrip()
+    for said in (words.budget(bill), *words.shares(bill), *words.volumes(preview)):
+        yield from _wrapped(said, width)
+    for title, said in (
+        ("In the machines of a pool", words.hosted(bill)),
+        ("Prices of another region", words.elsewhere(bill)),
+        ("In no figure", words.unknown(bill)),
+    ):
+        if said:
+            yield from _wrapped(f"{title}: {said}.", width, 4, "  ", "    ")
+    yield ""
+
+
 def _tree(preview: Preview, width: int) -> Iterator[str]:
     """The components, each with what it owns itself: the resources whose nearest component it is."""
     owned: dict[str, list[Resource]] = {}
@@ -116,7 +154,7 @@ def _branch(preview: Preview, urn: str, owned: dict[str, list[Resource]], indent
 
 
 def _table(previews: Sequence[Preview]) -> Iterator[str]:
-    head = ("stack", "resources", "protected", "change", "mandatory", "advisory", "waived", "needs")
+    head = ("stack", "resources", "protected", "change", "mandatory", "advisory", "waived", "needs", "USD/month")
     rows = [
         (
             p.stack,
@@ -127,6 +165,7 @@ def _table(previews: Sequence[Preview]) -> Iterator[str]:
             str(len(p.advisory)),
             str(len(p.waived)),
             str(len(p.needs)),
+            words.usd(p.bill.total.expected),
         )
         for p in previews
     ]

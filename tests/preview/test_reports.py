@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import pytest
@@ -11,6 +11,8 @@ from policies.model import Place
 from policies.registry import Finding
 from preview.difference import compare
 from preview.needs import Need
+from preview.price import Bill, change, price
+from preview.prices.asked import asked
 from preview.report import json as as_json
 from preview.report import markdown, text, words
 from preview.result import Preview, look
@@ -78,9 +80,36 @@ BASE = graph(
 )
 
 
-def seen(stack: str = "dev", *, findings: tuple[Finding, ...] = (), change: bool = False, note: str = "") -> Preview:
+KEY = "aws:kms/key:Key"
+PAID = graph(
+    make("ai-platform:Platform", "dev", inputs={"volumes": {"budget": {"monthly_usd": 40, "teams": {"risk": 1}}}}),
+    make(AWS, "aws", inputs={"region": "us-west-2"}),
+    make("aws:ec2/natGateway:NatGateway", "nat", provider=urn(AWS, "aws")),
+    make(KEY, "a", provider=urn(AWS, "aws"), inputs={"tags": {"team": "risk"}}),
+    make(KEY, "b", provider=urn(AWS, "aws"), inputs={"tags": {"team": "risk"}}),
+    make("aws:batch/computeEnvironment:ComputeEnvironment", "jobs", provider=urn(AWS, "aws"), inputs={
+        "computeResources": {"type": "EC2", "instanceTypes": ["g6.2xlarge"], "minVcpus": 0, "maxVcpus": 8}}),
+    make(BUCKET, "raw"),
+)  # fmt: skip
+CHEAPER = graph(
+    *(r for r in PAID.resources.values() if r.name not in {"b", "dev"}),
+    make(KEY, "c", provider=urn(AWS, "aws")),
+    make(KEY, "d", provider=urn(AWS, "aws")),
+)
+
+
+def seen(
+    stack: str = "dev",
+    *,
+    findings: tuple[Finding, ...] = (),
+    change: bool = False,
+    note: str = "",
+    paid: bool = False,
+) -> Preview:
     head = graph(*HEAD.resources.values(), stack=stack, outputs=dict(HEAD.outputs))
     return Preview(
+        bill=price(PAID) if paid else Bill(),
+        change=costs() if paid and change else None,
         graph=head,
         findings=findings,
         needs=(
@@ -91,6 +120,10 @@ def seen(stack: str = "dev", *, findings: tuple[Finding, ...] = (), change: bool
         difference=compare(BASE, head) if change else None,
         note=note,
     )
+
+
+def costs():
+    return change(price(CHEAPER, asked(PAID)), price(PAID))
 
 
 FINDINGS = (
@@ -117,8 +150,9 @@ def test_look_asks_everything() -> None:
 
 
 def test_json_has_every_documented_key() -> None:
-    found = as_json.document(seen(findings=FINDINGS, change=True))
-    assert set(found) == {"stack", "project", "summary", "resources", "outputs", "findings", "needs", "difference"}
+    found = as_json.document(seen(findings=FINDINGS, change=True, paid=True))
+    parts = {"summary", "resources", "outputs", "findings", "needs", "price", "difference"}
+    assert set(found) == {"stack", "project", *parts}
     assert found["summary"] == {
         "resources": 4,
         "components": 3,
@@ -126,6 +160,7 @@ def test_json_has_every_documented_key() -> None:
         "types": {BUCKET: 1, TOPIC: 2, "aws:s3/bucketVersioning:BucketVersioning": 1},
         "findings": {"mandatory": 1, "advisory": 1, "waived": 1},
         "needs": 2,
+        "price": {"idle": 34.85, "expected": 34.85, "ceiling": 748.5},
         "difference": {"created": 1, "changed": 1, "replaced": 1, "removed": 2},
     }
     raw = next(r for r in found["resources"] if r["urn"] == urn(BUCKET, "raw"))
@@ -190,7 +225,7 @@ def test_every_key_is_documented() -> None:
             for item in value:
                 look_for(item, free)
 
-    look_for(as_json.document(seen(findings=FINDINGS, change=True)))
+    look_for(as_json.document(seen(findings=FINDINGS, change=True, paid=True)))
     assert missing == set()
 
 
@@ -245,17 +280,17 @@ def test_text_of_a_stack() -> None:
 
 
 def test_text_of_several_stacks_ends_with_a_table() -> None:
-    with_change = text.render([seen(change=True, findings=FINDINGS), seen("prod")])
+    with_change = text.render([seen(change=True, findings=FINDINGS, paid=True), seen("prod")])
     assert with_change.splitlines()[-3:] == [
-        "stack  resources  protected       change  mandatory  advisory  waived  needs",
-        "dev            4          1  +1 ~1 ±1 -2          1         1       1      2",
-        "prod           4          1                       0         0       0      2",
+        "stack  resources  protected       change  mandatory  advisory  waived  needs  USD/month",
+        "dev            4          1  +1 ~1 ±1 -2          1         1       1      2         35",
+        "prod           4          1                       0         0       0      2          0",
     ]
     assert text.render([seen(), seen("prod")]).splitlines()[-3] == (
-        "stack  resources  protected  mandatory  advisory  waived  needs"
+        "stack  resources  protected  mandatory  advisory  waived  needs  USD/month"
     )
     assert "stack  resources" not in text.render([seen()])
-    assert max(len(line) for line in with_change.splitlines()) <= 80
+    assert max(len(line) for line in with_change.splitlines()[:-3]) <= 80
 
 
 def test_text_says_that_nothing_changes() -> None:
@@ -265,12 +300,63 @@ def test_text_says_that_nothing_changes() -> None:
 
 
 def test_styles_meet_their_lines() -> None:
-    whole = text.render([seen(findings=FINDINGS, change=True)])
+    whole = text.render([seen(findings=FINDINGS, change=True, paid=True)])
     unused = [p for p, _ in text.STYLES if not re.search(p, whole, re.MULTILINE)]
     assert unused == [r"\b(?:medium|low) mandatory\b"]
 
 
+def test_text_says_what_it_costs() -> None:
+    said = text.render([seen(change=True, paid=True)]).partition("Price")[2].partition("Before an up")[0]
+    assert said.splitlines() == [
+        " (USD a month, without taxes and free tiers):",
+        "                                                         idle  expected  ceiling",
+        "  all                                                      35        35      748",
+        "  against main                                          -1.00     -1.00    -1.00",
+        "  by team",
+        "    risk                                                 2.00      2.00     2.00",
+        "    (shared)                                               33        33      746",
+        "  what changes most",
+        "    kms.Key b                                           +1.00     +1.00    +1.00",
+        "    kms.Key c                                           -1.00     -1.00    -1.00",
+        "    kms.Key d                                           -1.00     -1.00    -1.00",
+        "  the dearest",
+        "    VPC NAT gateway, nat                                   33        33       33",
+        "    KMS customer managed key, a                          1.00      1.00     1.00",
+        "    KMS customer managed key, b                          1.00      1.00     1.00",
+        "    EC2 g6.2xlarge, jobs                                    0         0      714",
+        "  87 % of the budget of 40 USD is expected; the ceiling is above it.",
+        "  What is expected of risk is above its 1.00 USD of the budget.",
+        "  main states no volumes: those of now stand in for its own.",
+        "  Prices of another region: us-east-1 for 3 lines.",
+        "  In no figure: no volume of EC2 g6.2xlarge, VPC NAT gateway data, s3.Bucket.",
+        "",
+    ]
+
+
+def test_a_graph_without_volumes_says_so() -> None:
+    silent = Preview(graph=CHEAPER, findings=(), needs=(), bill=price(CHEAPER))
+    assert "No volumes are stated: what is expected is what is there when idle." in text.render([silent])
+
+
+def test_what_is_expected_above_the_budget_is_said_plainly() -> None:
+    dear = Preview(graph=PAID, findings=(), needs=(), bill=replace(price(PAID), budget_usd=20))
+    assert "What is expected is above the budget of 20 USD, and so is the ceiling." in text.render([dear])
+    assert "What is expected is above the budget of 20 USD, and so is the ceiling." in markdown.render([dear])
+    assert "⚠️ **dev**: 5 resources · no findings · 35 USD a month" in markdown.render([dear])
+    within = Preview(graph=PAID, findings=(), needs=(), bill=replace(price(PAID), budget_usd=1000))
+    assert "3 % of the budget of 1,000 USD is expected; the ceiling is within it." in text.render([within])
+    assert "✅ **dev**" in markdown.render([within])
+
+
 # Markdown
+
+
+def test_markdown_says_what_it_costs() -> None:
+    page = markdown.render([seen(change=True, paid=True)])
+    assert "| stack | idle | expected | ceiling | against the base | budget |" in page
+    assert "| dev | 35 | 35 | 748 | -1.00 / -1.00 / -1.00 | 87 % of the budget of 40 USD is expected;" in page
+    assert "| EC2 g6.2xlarge, jobs | 0 | 0 | 714 |\n| team **risk** | 2.00 | 2.00 | 2.00 |" in page
+    assert "In no figure: no volume of EC2 g6.2xlarge, VPC NAT gateway data, s3.Bucket." in page
 
 
 def test_markdown_of_a_pull_request() -> None:
