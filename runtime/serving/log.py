@@ -8,6 +8,8 @@ import time
 import traceback
 from typing import Any
 
+_ENCODER = json.JSONEncoder(default=str)
+
 
 def log(event: str, severity: str = "INFO", *, trace_id: str = "", **fields: Any) -> None:
     """Write one line. `severity` and the trace are named as Cloud Logging reads them; CloudWatch takes any."""
@@ -16,7 +18,7 @@ def log(event: str, severity: str = "INFO", *, trace_id: str = "", **fields: Any
         line["trace_id"] = trace_id
         if project := os.environ.get("GOOGLE_CLOUD_PROJECT"):
             line["logging.googleapis.com/trace"] = f"projects/{project}/traces/{trace_id}"
-    sys.stdout.write(json.dumps(line, default=str) + "\n")
+    sys.stdout.write(_ENCODER.encode(line) + "\n")
     sys.stdout.flush()
 
 

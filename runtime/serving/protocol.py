@@ -96,11 +96,13 @@ class Caller:
         """From the headers of a request, with names in lower case."""
         asked = headers.get("x-request-id") or headers.get("x-amzn-sagemaker-inference-id") or fallback
         trace = _TRACE.fullmatch(headers.get("traceparent", ""))
-        trace_id = trace[1] if trace else secrets.token_hex(16)
+        # What is not said is made up, from the system's random numbers asked once.
+        made = secrets.token_hex(40)
+        trace_id = trace[1] if trace else made[32:64]
         return cls(
-            request_id=asked if _ID.fullmatch(asked) else secrets.token_hex(16),
+            request_id=asked if _ID.fullmatch(asked) else made[:32],
             trace_id=trace_id,
-            traceparent=trace[0] if trace else f"00-{trace_id}-{secrets.token_hex(8)}-00",
+            traceparent=trace[0] if trace else f"00-{trace_id}-{made[64:]}-00",
             custom=headers.get("x-amzn-sagemaker-custom-attributes"),
         )
 

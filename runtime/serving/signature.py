@@ -80,15 +80,20 @@ class Input:
             raise ValueError("must be one of " + ", ".join(sorted(map(str, self.values))))
         if self.type in {"string", "bool"}:
             return found if self.type == "string" else found.astype(wanted)
-        bounded = self.minimum != -math.inf or self.maximum != math.inf
-        if bounded and (found.min() < self.minimum or found.max() > self.maximum):
+        if not found.size:
+            return found.astype(wanted)
+        # Of single values it is quicker to look at the list.
+        lowest, highest = (min(values), max(values)) if self.shape == () else (found.min(), found.max())
+        if lowest < self.minimum or highest > self.maximum:
             raise ValueError(f"must be {_range(self.minimum, self.maximum)}")
-        if self.type.startswith("float"):
-            found = found.astype(wanted)
-            if not np.isfinite(found).all():
+        if self.type in _FINITE:
+            # What is no number is neither less nor more than anything, wherever it stands.
+            numbers = self.shape != () or not any(map(math.isnan, values))
+            if not (numbers and -_FINITE[self.type] < lowest and highest < _FINITE[self.type]):
                 raise ValueError("must be finite")
-            return found
-        if found.min() < np.iinfo(wanted).min or found.max() > np.iinfo(wanted).max:
+            return found.astype(wanted)
+        least, most = _WHOLE[self.type]
+        if lowest < least or highest > most:
             raise ValueError(f"must fit {self.type}")
         return found.astype(wanted)
 
@@ -105,6 +110,14 @@ class Input:
 
 _SCALARS: Mapping[str, set[type]] = {
     name: {"f": {int, float}, "i": {int}, "b": {bool}, "U": {str}}[kinds[0]] for name, (_, kinds, _) in TYPES.items()
+}
+
+
+# Below this a number is finite as this type: halfway from the largest float32 to what would be the next one.
+_FINITE: Mapping[str, float] = {"float32": (2 - 2.0**-24) * 2.0**127, "float64": math.inf}
+_WHOLE: Mapping[str, tuple[int, int]] = {
+    name: (int(np.iinfo(kind).min), int(np.iinfo(kind).max))
+    for name, kind in (("int64", np.int64), ("int32", np.int32))
 }
 
 
@@ -167,14 +180,13 @@ class Signature:
         """Instances as arrays, one for each input; raises InvalidError with all that is wrong."""
         if not rows:
             raise InvalidError([(None, "", "there must be one at least")])
-        with np.errstate(over="ignore"):  # what is too large for a type becomes infinite, and is then refused
-            try:
-                named = [self._named(row) for row in rows]
-                return {each.name: each.array([row[each.name] for row in named]) for each in self.inputs}
-            except (ValueError, KeyError):
-                # Something is wrong: now look at each value by itself, to say what.
-                problems = [problem for number, row in enumerate(rows) for problem in self._problems(number, row)]
-                raise InvalidError(problems or [(None, "", "do not fit together")]) from None
+        try:
+            named = [self._named(row) for row in rows]
+            return {each.name: each.array([row[each.name] for row in named]) for each in self.inputs}
+        except (ValueError, KeyError):
+            # Something is wrong: now look at each value by itself, to say what.
+            problems = [problem for number, row in enumerate(rows) for problem in self._problems(number, row)]
+            raise InvalidError(problems or [(None, "", "do not fit together")]) from None
 
     def _named(self, row: Any) -> Mapping[str, Any]:
         """An instance by input: an object, a list in the order of the inputs, or the value of the only input."""

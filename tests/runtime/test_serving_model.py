@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -353,3 +354,21 @@ def test_of_many_that_create_one_succeeds(tmp_path: Path):
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(lambda n: store.create("x", str(n).encode()), range(50))) == 1
     assert store.sizes().keys() == {"x"}
+
+
+@pytest.mark.parametrize("number", [3.4028235677973362e38, -3.4028235677973362e38, 0.0])
+def test_a_number_is_finite_as_long_as_its_type_has_one_for_it(number: float):
+    found = Input(name="a", type="float32").array([1.0, number])
+    assert np.isfinite(found).all()
+    assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize("number", [3.4028235677973366e38, -1e39, math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("shape", [(), (1,)])
+@pytest.mark.parametrize("at", [0, 1])
+def test_what_a_type_has_no_number_for_is_refused_wherever_it_stands(number: float, shape: tuple[int, ...], at: int):
+    values: list[Any] = [1.0, 1.0]
+    values[at] = number
+    batch = [[value] for value in values] if shape else values
+    with pytest.raises(ValueError, match="must be finite"):
+        Input(name="a", type="float32", shape=shape).array(batch)
