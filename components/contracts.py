@@ -92,6 +92,8 @@ class Network:
     """AWS: one a zone, for load balancers alone, where one stands towards the internet; resolves once there is a way in."""
     public_ranges: Sequence[str] = ()
     """AWS: the ranges of these; a load balancer calls from an address in them."""
+    data_ranges: Sequence[str] = ()
+    """AWS: the ranges of the subnets of data stores, where no pod has an address."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -361,7 +363,11 @@ class Endpoint:
     address: Text
     """How it is called: an address, or the name under which the cloud's own service knows it. Resolves once it answers."""
     version: Text
-    """What answers: version of a package, tag or digest of an image, or name of the cloud's own model."""
+    """What answers (`components/spec/models.py`, `called`).
+
+    `PACKAGE:VERSION` of the registry; `IMAGE:TAG`, or its digest, without registry and folder; `PATH on IMAGE:TAG` where it
+    loads an artifact or weights; or the name of the cloud's own model. The same on each cloud and in a cluster.
+    """
     row: Row | None = field(default=None, metadata=INSIDE)
     """What a page of charts shows of it."""
 
@@ -469,6 +475,14 @@ class Doors:
     def rows(self) -> dict[str, Row]:
         """What a page of charts shows, by endpoint."""
         return {name: door.row for name, door in self.doors.items() if door.row}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """What watches endpoints in a cluster by what is read there."""
+
+    alarms: Mapping[str, Sequence[Text]]
+    """By endpoint: ARNs of alarms, or names of alert policies; resolve once what they look at is collected."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """What every cloud needs to know of the description, worked out once; none of it depends on a cloud."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -173,28 +173,38 @@ def captures(environment: Environment, cloud: CloudName) -> bool:
     return any(getattr(endpoint, "capture_percent", 0) for endpoint in answering(environment, cloud).values())
 
 
+def capture_readers(environment: Environment, cloud: CloudName) -> Mapping[str, str]:
+    """Groups that read captured requests, by persona: those that read the zone of captures; one without a group reads nothing."""
+    zone = environment.data.zones[environment.serving.capture_zone]
+    readers = {*zone.readers, *zone.writers} if captures(environment, cloud) else set[str]()
+    return _groups(environment, readers)
+
+
 def asked(environment: Environment, cloud: CloudName) -> bool:
     """Whether language models of a cloud itself are asked anything."""
     return any(spec.kind == "llm" and where(spec) == "managed" for spec in answering(environment, cloud).values())
 
 
-def guarded(environment: Environment, cloud: CloudName) -> Sequence[str]:
-    """Language models of ours in the cluster whose prompts and answers pass a guardrail, and are kept on the way; sorted."""
+def keeping(environment: Environment, cloud: CloudName) -> Sequence[str]:
+    """Language models of ours in the cluster, whose pods keep prompts and answers; sorted."""
     return [
         name
         for name, spec in answering(environment, cloud).items()
-        if spec.kind == "llm" and where(spec) == "kubernetes" and spec.guardrail
+        if spec.kind == "llm" and where(spec) == "kubernetes"
     ]
 
 
 def prompted(environment: Environment, cloud: CloudName) -> bool:
     """Whether prompts and answers are kept on a cloud, of its own models or of ours."""
-    return asked(environment, cloud) or bool(guarded(environment, cloud))
+    return asked(environment, cloud) or bool(keeping(environment, cloud))
 
 
 def prompt_readers(environment: Environment) -> Mapping[str, str]:
     """Groups that read prompts and answers, by persona; one without a group reads nothing."""
-    readers = environment.retrieval.prompt_readers
+    return _groups(environment, environment.retrieval.prompt_readers)
+
+
+def _groups(environment: Environment, readers: Collection[str]) -> Mapping[str, str]:
     people = environment.identity.personas
     return {persona: access.group for persona, access in people.items() if persona in readers and access.group}
 

@@ -29,6 +29,7 @@ _FIXED: Mapping[str, str] = {
         "certificateAuthorityArn domainName keyAlgorithm subjectAlternativeNames validationMethod validationOptions"
     ),
     "aws:acm/certificateValidation:CertificateValidation": "certificateArn validationRecordFqdns",
+    "aws:amp/scraper:Scraper": "source",
     "aws:apigatewayv2/api:Api": "credentialsArn protocolType routeKey target",
     "aws:apigatewayv2/authorizer:Authorizer": "apiId",
     "aws:apigatewayv2/integration:Integration": "apiId integrationSubtype integrationType",
@@ -362,6 +363,7 @@ _FIXED: Mapping[str, str] = {
     "gcp:lustre/instance:Instance": (
         "dynamicTierOptions filesystem instanceId kmsKey location network perUnitStorageThroughput project"
     ),
+    "gcp:memorystore/aclPolicy:AclPolicy": "aclPolicyId location project",
     "gcp:memorystore/instance:Instance": (
         "authorizationMode desiredAutoCreatedEndpoints desiredPscAutoConnections gcsSource instanceId kmsKey "
         "location managedBackupSource mode project serverCaMode serverCaPool transitEncryptionMode "

@@ -295,7 +295,7 @@ def _prompted(environment: Environment, zone: str, scope: Scope) -> Sequence[iam
         scope.names,
         retrieval.prompt_readers,
         asked=plan.asked(environment, "aws"),
-        endpoints=plan.guarded(environment, "aws"),
+        endpoints=plan.keeping(environment, "aws"),
     )
 
 

@@ -23,15 +23,17 @@ RELEASES: Mapping[Kind, tuple[str, ...]] = {
     ("gcp", "async"): ("all_at_once",),
     ("gcp", "function"): _GUARDED,
     ("gcp", "container"): _GUARDED,
-    # A rolling update, which goes on only while new pods become ready, and else stops with the old ones answering. KServe sends
-    # a share of the requests to another version (v0.20, `spec.canary`), and watches nothing that would take it back.
-    ("aws", "kubernetes"): ("all_at_once",),
-    ("gcp", "kubernetes"): ("all_at_once",),
+    # All at once is a rolling update, which goes on only while new pods become ready, and else stops with the old ones answering.
+    # The others are Argo Rollouts', with a watcher of ours (components/kubernetes/serving/release.py): KServe sends a share of
+    # the requests to another version (v0.20, `spec.canary`), and watches nothing that would take it back.
+    ("aws", "kubernetes"): _GUARDED,
+    ("gcp", "kubernetes"): _GUARDED,
+    # The router sends what begins alike to the same server: requests would not be split by pods.
     ("aws", "llm"): ("all_at_once",),
     ("gcp", "llm"): ("all_at_once",),
 }
 """Strategies of a release that are taken back by an alarm, without anybody awake; and shadows, which need no taking back. In a
-cluster no alarm takes anything back: what does not become ready never answers there."""
+cluster all at once is not watched: what does not become ready never answers there."""
 
 NEVER_ZERO: Mapping[Kind, str] = {
     # "Scale an endpoint to zero instances": with inference components only, whose first request after it is an error.

@@ -37,6 +37,17 @@ NOWHERE: Mapping[str, tuple[str, str]] = {
     ),
 }
 """The same of kinds that cannot on any cloud."""
+NOBODY = "on -@all"
+"""What somebody may who may do nothing, as `access` says it of clients."""
+
+
+def access(client: str) -> str:
+    """What a client may: reads and writes of its own keys, and to ask where they are; it empties, lists and sets up nothing.
+
+    >>> access("chat")
+    'on ~chat:* -@all +@read +@write +@connection -@dangerous +cluster|nodes +cluster|shards +cluster|slots'
+    """
+    return f"on ~{client}:* -@all +@read +@write +@connection -@dangerous +cluster|nodes +cluster|shards +cluster|slots"
 
 
 def variables(client: str, *, url: Any, sign_in: str, minutes: int, authority: Any = None) -> dict[str, Any]:

@@ -45,6 +45,12 @@ def condition(project: str, instance: str) -> str:
     return f"resource.name == 'projects/{project}/instances/{instance}' && resource.type == '{API}/Instance'"
 
 
+LONGEST_USER = 63
+"""Characters of what a service account signs in as: PostgreSQL cuts a longer name, which is then nobody's ("Identifiers")."""
+CORPORA_USERS, TRACKING_USER = ("ingestion", "retrieval"), "tracking-database-client"
+"""Workloads that sign in to the database of corpora, and to that of experiments."""
+
+
 def user(account: str, project: str) -> str:
     """What a service account of a project signs in as: its e-mail without the end ("Manage users with IAM").
 

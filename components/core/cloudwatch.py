@@ -71,6 +71,9 @@ class Alarm:
     """By the name that `expression` has for it; one alone needs no expression."""
     expression: str | None = None
     """Metric maths of them; what it yields is compared."""
+    promql: str | None = None
+    """In place of metrics: a query that yields something while it is so, compared already ("PromQL alarms"). It is asked once a
+    period, and has to be so for all of them."""
     comparison: Literal[">", ">=", "<"]
     threshold: float
     period: int

@@ -47,10 +47,13 @@ class Line:
 
 
 def lines(name: str, kind: str, alarms: Sequence[Alarm]) -> Iterator[Line]:
-    """The figures that alarms look at, and the requests that one on failures counts."""
+    """The figures that alarms look at, and the requests that one on failures counts.
+
+    Not those of queries: what the body of a page says of such a chart is not written down ("Dashboard body structure").
+    """
     for alarm in alarms:
         place = shown(name, kind, alarm.name)
-        if place is None:
+        if place is None or alarm.promql is not None:
             continue
         yield Line(
             shown=place,

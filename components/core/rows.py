@@ -68,6 +68,8 @@ _SIGNS: Mapping[str, Shown] = {
 _OF_KIND: Mapping[tuple[str, str], Shown] = {
     ("batch", "failed"): Shown(slot="answers", label="failed", counted=True),
     ("llm", "ceiling"): Shown(slot="room", label="tokens a minute"),
+    ("served", "ceiling"): Shown(slot="room", label="tokens a minute"),
+    ("served", "saturation"): Shown(slot="use", label="in use, %"),
     ("corpus", "refused"): Shown(slot="answers", label="cannot be read", counted=True),
     ("ingestion", "documents-given-up"): Shown(slot="answers", label="given up", counted=True),
     ("ingestion", "messages-refused"): Shown(slot="answers", label="about no document", counted=True),
@@ -75,8 +77,8 @@ _OF_KIND: Mapping[tuple[str, str], Shown] = {
     ("retrieval", "late"): Shown(slot="time", label="95 of 100 within, seconds"),
     ("retrieval", "passages-foreign"): Shown(slot="use", label="kept back", counted=True),
 }
-UNSEEN = ("rollback",)
-"""Signs without a chart: a rollback looks at two figures that have one each."""
+UNSEEN = ("rollback", "release", "silent")
+"""Signs without a chart: a rollback looks at two figures that have one each; a release that went back and silence have none."""
 
 
 def shown(name: str, kind: str, alarm: str) -> Shown | None:

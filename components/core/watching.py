@@ -13,9 +13,9 @@ from components.core.rollouts import VERSION, Guard
 from components.spec.endpoints import Alarm as Sign
 
 _WINDOW = "5m"
-_LEAST_FAILURES = 3
+LEAST_FAILURES = 3
 """An endpoint with few requests does not wake anybody for one of them that failed."""
-_LEAST_REQUESTS = 20
+LEAST_REQUESTS = 20
 """Of fewer, 95 of 100 is the slowest one."""
 _SEVERITY: Mapping[str, str] = {
     "p95_latency": "critical",
@@ -129,10 +129,10 @@ def query(source: Source, sign: Sign, *, watched: bool = False) -> str:
     match sign.sign:
         case "p95_latency":
             requests = _counted(source, "increase", watched=watched)
-            return f"{found} > {sign.above:g} and on() {requests} >= {_LEAST_REQUESTS}"
+            return f"{found} > {sign.above:g} and on() {requests} >= {LEAST_REQUESTS}"
         case "error_rate":
             failures = _counted(source, "increase", source.failed, watched=watched)
-            return f"{found} > {sign.above:g} and on() {failures} >= {_LEAST_FAILURES}"
+            return f"{found} > {sign.above:g} and on() {failures} >= {LEAST_FAILURES}"
         case "ceiling":
             return f"{found} >= {sign.above:g}"
         case _:

@@ -10,6 +10,7 @@ from components import contracts, plan
 from components.contracts import Domain
 from components.core.addresses import share
 from components.core.google import DualRegion, dual_region, labels
+from components.gcp.blocks import ceilings
 from components.gcp.cost.budgets import Budgets, BudgetsArgs
 from components.gcp.data.storage import Storage, StorageArgs
 from components.gcp.foundation.boundary import Boundary, BoundaryArgs
@@ -175,6 +176,7 @@ def build(environment: Environment, *, parent: pulumi.Resource) -> contracts.Env
             secrets={
                 name: Secret(id=secrets.ids[name], readers=spec.readers) for name, spec in environment.secrets.items()
             },
+            queries=[*plan.capture_readers(environment, "gcp")],
             generation=place.generation,
         ),
         scope=scope,
@@ -353,6 +355,11 @@ def _delivery(
         *(
             services.role_id(scope.names, name, place.generation)
             for name in environment.here(environment.serving.services, "gcp")
+        ),
+        *(
+            [ceilings.role_id(scope.names, place.generation)]
+            if environment.here(environment.serving.services, "gcp")
+            else []
         ),
     ]
     return Delivery(

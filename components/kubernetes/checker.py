@@ -62,10 +62,10 @@ def configuration(tokens: Tokens, scope: str, port: int, health: str, p95_ms: in
     True
     """
     issuer = tokens.keys.removeprefix("https://").partition("/")[0]
-    buckets = sorted({*_BUCKETS, p95_ms})
+    buckets, told = sorted({*_BUCKETS, p95_ms}), statistics(_healthy())
     return yaml.safe_dump(
         {
-            "admin": {"address": _address("127.0.0.1", FRONT_ADMIN)},
+            "admin": told["admin"],
             "stats_config": {
                 "histogram_bucket_settings": [
                     {"match": {"suffix": "downstream_rq_time"}, "buckets": [float(each) for each in buckets]}
@@ -74,11 +74,11 @@ def configuration(tokens: Tokens, scope: str, port: int, health: str, p95_ms: in
             "static_resources": {
                 "listeners": [
                     _listener(FRONT, FRONT_PORT, [*_checks(tokens, scope), _router()], {"prefix": "/"}, "endpoint"),
-                    _listener("said", FRONT_METRICS, [_healthy(), _router()], {"path": "/metrics"}, "admin"),
+                    told["listener"],
                 ],
                 "clusters": [
                     _cluster("endpoint", "STATIC", "127.0.0.1", port, health_checks=[_asked(health)]),
-                    _cluster("admin", "STATIC", "127.0.0.1", FRONT_ADMIN),
+                    told["cluster"],
                     _cluster(
                         "keys", "LOGICAL_DNS", issuer, 443, dns_lookup_family="V4_ONLY", transport_socket=_tls(issuer)
                     ),
@@ -87,6 +87,19 @@ def configuration(tokens: Tokens, scope: str, port: int, health: str, p95_ms: in
         },
         sort_keys=False,
     )
+
+
+def statistics(*filters: dict[str, Any]) -> dict[str, Any]:
+    """How an Envoy says what it has counted, and nothing else of its administration, on `FRONT_METRICS`; `filters` come first.
+
+    >>> statistics()["admin"]["address"]["socket_address"]["address"]
+    '127.0.0.1'
+    """
+    return {
+        "admin": {"address": _address("127.0.0.1", FRONT_ADMIN)},
+        "listener": _listener("said", FRONT_METRICS, [*filters, _router()], {"path": "/metrics"}, "admin"),
+        "cluster": _cluster("admin", "STATIC", "127.0.0.1", FRONT_ADMIN),
+    }
 
 
 def _typed(name: str, **content: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import pulumi
 
 from components import contracts
 from components.contracts import Entry, Text
+from components.core import scrapes
 from components.spec import models
 from components.spec.endpoints import answering, where
 from components.spec.environment import Environment
@@ -20,9 +21,11 @@ POOL = "ai-platform.io/pool"
 """Label of a machine, with its pool as its value."""
 SERVING = "ai-platform.io/serving"
 """Label of a namespace where endpoints answer, beside its team's: there, accelerators are given to more than jobs."""
+WATCHERS = "releases"
+"""Namespace of what watches new versions of endpoints."""
 INTERCEPTORS = "http-add-on"
 """Namespace of what holds requests while nothing runs."""
-ENDPOINT = "ai-platform.io/endpoint"
+ENDPOINT = scrapes.ENDPOINT
 """Label of what belongs to an endpoint, with its name as its value."""
 
 
@@ -36,6 +39,8 @@ class Charts:
     """What verifies signatures of images, where that is not the cloud."""
     serving: Sequence[pulumi.Resource] = ()
     """What objects of KServe and KEDA wait for, where something answers in the cluster."""
+    releasing: Sequence[pulumi.Resource] = ()
+    """What releases new versions of endpoints step by step, where one is to be."""
     registering: Sequence[pulumi.Resource] = ()
     """What registers pods with a load balancer, where something does."""
 
@@ -127,6 +132,25 @@ class Interceptors:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Watchers:
+    """Where new versions are watched from."""
+
+    space: Text
+    """Its namespace; resolves once it is fenced, and the program is there."""
+    account: str
+    program: str
+    """Name of the ConfigMap that holds it, `watch.py`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """How new versions of an endpoint take over."""
+
+    ready: Text
+    """Name of the rollout; resolves once the first version answers by it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Router:
     """What is in front of a language model."""
 
@@ -178,9 +202,8 @@ class Artifact:
 class Guard:
     """What prompts and answers pass, and where they are kept."""
 
-    guardrail: Text
-    """ARN of a guardrail of Bedrock, or name of a template of Model Armor."""
-    version: Text
+    guardrail: tuple[Text, Text] | None = None
+    """ARN of a guardrail of Bedrock, or name of a template of Model Armor, and its version; with none they are kept alone."""
     log: Text
     """`s3://…/`, or `projects/…/datasets/…/tables/…`."""
 
@@ -224,8 +247,6 @@ class Wanted:
     reads: Mapping[str, Located]
     """By what it is: `model`, `input`."""
     writes: Located | None
-    guardrail: str | None
-    """Of a language model."""
 
 
 def wanted(environment: Environment, cloud: CloudName) -> dict[str, Wanted]:
@@ -248,7 +269,6 @@ def wanted(environment: Environment, cloud: CloudName) -> dict[str, Wanted]:
                 **({"input": Located(zone=batch.input.zone, path=batch.input.prefix)} if batch else {}),
             },
             writes=Located(zone=batch.zone, path=f"batch/{name}/") if batch else None,
-            guardrail=spec.guardrail if isinstance(spec, Llm) else None,
         )
     return found
 
@@ -267,15 +287,15 @@ def served(
     def uri(at: Located | None) -> Text | None:
         return pulumi.Output.concat(storage[at.zone].uri, "/", at.path) if at else None
 
-    part, guardrail = loaded(endpoint.model), endpoint.guardrail
+    part = loaded(endpoint.model)
     at = uri(Located(zone=part.zone, path=part.path)) if part else None
     guard: Guard | None = None
-    if guardrail:
+    if isinstance(endpoint.spec, Llm):
         if identity.log is None:
-            raise ValueError(
-                f"{endpoint.pod} passes prompts through {guardrail}, and nobody has said where they are kept"
-            )
-        guard = Guard(guardrail=guardrails.ids[guardrail], version=guardrails.versions[guardrail], log=identity.log)
+            raise ValueError(f"{endpoint.pod} is asked, and nobody has said where prompts are kept")
+        said = endpoint.spec.guardrail
+        passed = (guardrails.ids[said], guardrails.versions[said]) if said else None
+        guard = Guard(guardrail=passed, log=identity.log)
     return Served(
         spec=endpoint.spec,
         image=image,

@@ -1,11 +1,12 @@
 """Kubernetes: the table of contents. What is in a cluster, in which order, and what each part hands to the next."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pulumi
 
 from components import contracts
+from components.core.scrapes import Controller
 from components.kubernetes.contracts import Charts as Controllers
 from components.kubernetes.contracts import Door as Joined
 from components.kubernetes.contracts import Kueue as Queues
@@ -19,7 +20,7 @@ from components.kubernetes.foundation.charts import SYSTEM, Charts, ChartsArgs
 from components.kubernetes.foundation.signatures import Signatures, SignaturesArgs
 from components.kubernetes.foundation.tenants import Tenant, Tenants, TenantsArgs
 from components.kubernetes.operations.metrics import Metrics, MetricsArgs
-from components.kubernetes.pods import Place
+from components.kubernetes.pods import Place, listening
 from components.kubernetes.serving.batch import Batch as Run
 from components.kubernetes.serving.batch import BatchArgs as RunArgs
 from components.kubernetes.serving.container import Container as Service
@@ -31,13 +32,15 @@ from components.kubernetes.serving.llm import Llm as LanguageModel
 from components.kubernetes.serving.llm import LlmArgs as LanguageModelArgs
 from components.kubernetes.serving.realtime import RealTime as Model
 from components.kubernetes.serving.realtime import RealTimeArgs as ModelArgs
+from components.kubernetes.serving.release import Release, ReleaseArgs
 from components.kubernetes.serving.router import ENVOY, PICKER, Router, RouterArgs
 from components.kubernetes.serving.spaces import Spaces, SpacesArgs
+from components.kubernetes.serving.watchers import PYTHON, Watchers, WatchersArgs
 from components.kubernetes.training.queues import Kueue, KueueArgs
 from components.kubernetes.training.tracking import Mlflow, MlflowArgs
 from components.scope import Scope
 from components.spec.capacity import PoolPlan, QueuePlan
-from components.spec.endpoints import instances
+from components.spec.endpoints import instances, stepwise
 from components.spec.serving import Batch, Container, Llm, RealTime, Tokens
 from components.spec.training import Distributed, TrainingTeam
 
@@ -82,6 +85,10 @@ class InClusterArgs:
     """The ways to it from the internet, where there are any."""
     tokens: Tokens | None = None
     """Whose tokens are good there."""
+    collectors: Sequence[str] = ()
+    """Ranges that metrics of endpoints are collected from, where that is outside of the cluster."""
+    controllers: Sequence[Controller] = ()
+    """Controllers whose metrics are read besides Kueue's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +123,7 @@ def build(args: InClusterArgs, *, scope: Scope, parent: pulumi.Resource) -> InCl
             serving=any(not isinstance(each.spec, Batch) for each in args.endpoints.values()),
             models=any(isinstance(each.spec, RealTime) for each in args.endpoints.values()),
             sleeping=any(map(_sleeps, args.endpoints.values())),
+            releasing=any(stepwise(each.spec) for each in args.endpoints.values()),
             doors=args.doors,
         ),
         scope=scope,
@@ -165,7 +173,17 @@ def build(args: InClusterArgs, *, scope: Scope, parent: pulumi.Resource) -> InCl
         scope=scope,
         parent=parent,
     ).outputs
-    Metrics("metrics", MetricsArgs(cluster=cluster, ready=charts.queueing), scope=scope, parent=parent)
+    Metrics(
+        "metrics",
+        MetricsArgs(
+            cluster=cluster,
+            ready=charts.queueing,
+            controllers=args.controllers,
+            installed=charts.serving,
+        ),
+        scope=scope,
+        parent=parent,
+    )
     volumes = Volumes(
         "volumes",
         VolumesArgs(cluster=cluster, volumes=args.file_systems, namespaces=tenants.namespaces),
@@ -228,6 +246,7 @@ def _endpoints(
                 routed=any(isinstance(each.spec, Llm) for each in served.values()),
                 sleeping=sleeping,
                 registered=sorted({served[name].spec.team for name in doors}) if scope.cloud == "aws" else (),
+                collectors=args.collectors,
             ),
             scope=scope,
             parent=parent,
@@ -253,6 +272,8 @@ def _endpoints(
         place = Place(
             system=args.system, plan=plans[pool] if pool else None, flavor=args.pools.flavors[pool] if pool else None
         )
+        # KEDA refuses to scale what the cluster does not know (v2.20.2, scaledobject_webhook.go: `ParseGVKR`).
+        known = (*ready, *charts.releasing) if stepwise(each.spec) else ready
         match each.spec:
             case RealTime() as spec:
                 assert spaces is not None  # noqa: S101  there is one of its team
@@ -269,7 +290,7 @@ def _endpoints(
                         place=place,
                         interceptors=interceptors,
                         door=ways.get(name),
-                        ready=ready,
+                        ready=known,
                     ),
                     scope=scope,
                     parent=parent,
@@ -287,7 +308,7 @@ def _endpoints(
                         spaces=spaces,
                         place=place,
                         door=ways[name],
-                        ready=ready,
+                        ready=known,
                     ),
                     scope=scope,
                     parent=parent,
@@ -307,10 +328,12 @@ def _endpoints(
                         priority=spaces.priority,
                         system=args.system,
                         images={"picker": _pulled(PICKER, args.mirrors), "envoy": _pulled(ENVOY, args.mirrors)},
+                        collectors=args.collectors,
                     ),
                     scope=scope,
                     parent=parent,
                 ).outputs
+                assert each.guard is not None  # noqa: S101  components/kubernetes/contracts.py, `served`
                 found[name] = LanguageModel(
                     name,
                     LanguageModelArgs(
@@ -352,7 +375,48 @@ def _endpoints(
                     scope=scope,
                     parent=parent,
                 ).outputs
+    return found | _releases(args, charts, spaces, ways, found, scope, parent) if spaces else found
+
+
+def _releases(
+    args: InClusterArgs,
+    charts: Controllers,
+    spaces: Spaced,
+    ways: Mapping[str, Joined],
+    answering: Mapping[str, contracts.Endpoint],
+    scope: Scope,
+    parent: pulumi.Resource,
+) -> dict[str, contracts.Endpoint]:
+    """Let versions take over step by step, where they shall: these endpoints, with addresses once there are pods behind them."""
+    released = {name: each.spec for name, each in sorted(args.endpoints.items()) if stepwise(each.spec)}
+    if not released:
+        return {}
+    watchers = Watchers("watchers", WatchersArgs(cluster=args.cluster), scope=scope, parent=parent).outputs
+    found: dict[str, contracts.Endpoint] = {}
+    for name, spec in released.items():
+        assert isinstance(spec, RealTime | Container)  # noqa: S101  `stepwise`
+        endpoint, way = answering[name], ways.get(name)
+        release = ReleaseArgs(
+            cluster=args.cluster,
+            spec=spec,
+            endpoint=name,
+            namespace=spaces.namespaces[spec.team],
+            template=_first(pulumi.Output.from_input(listening(name, spec).workload), endpoint.address),
+            priority=spaces.priority,
+            watchers=watchers,
+            python=_pulled(PYTHON, args.mirrors),
+            system=args.system,
+            fronted=way is not None and way.beside is not None,
+            ready=charts.releasing,
+        )
+        ready = Release(f"{name}-release", release, scope=scope, parent=parent).outputs.ready
+        found[name] = replace(endpoint, address=_first(endpoint.address, ready))
     return found
+
+
+def _first(value: contracts.Text, other: contracts.Text) -> contracts.Text:
+    """A value that resolves with another one."""
+    return pulumi.Output.all(value, other).apply(lambda found: str(found[0]))
 
 
 def _sleeps(endpoint: Served) -> bool:

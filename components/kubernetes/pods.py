@@ -8,8 +8,9 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from components import contracts
-from components.core import doors
+from components.core import doors, scrapes
 from components.core.fronts import FRONT_METRICS
+from components.core.in_cluster import workload
 from components.kubernetes.contracts import ENDPOINT, Artifact, Door
 from components.kubernetes.objects import custom
 from components.spec.capacity import PoolPlan
@@ -22,15 +23,13 @@ USER = 10001
 """Of the serving image; any image has to run as a user without rights."""
 # Of a container and of the service in front of it: with the network policies of EKS the two have to be the same ("Limit Pod
 # traffic with Kubernetes network policies", considerations).
-MODEL_PORT = 8080
-"""Where a model of KServe is called."""
-ROUTER_PORT = 8081
-"""Where a language model is called: its router."""
-SERVER_PORT = 8000
-"""Where a language model's own pods listen, to their router."""
+MODEL_PORT, ROUTER_PORT, SERVER_PORT = scrapes.MODEL_PORT, scrapes.ROUTER_PORT, scrapes.SERVER_PORT
+"""Where a model of KServe is called; where a language model is, its router; where its own pods listen, to their router."""
 # The machines of the cluster's own services, and what they have to be tolerated for.
 _SYSTEM_TAINTS = ("CriticalAddonsOnly", "components.gke.io/gke-managed-components")
 _SPREAD = ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
+ROLLOUTS = "argoproj.io/v1alpha1"
+"""Version of the kinds of Argo Rollouts."""
 RESTRICTED: Mapping[str, Any] = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
@@ -39,16 +38,29 @@ RESTRICTED: Mapping[str, Any] = {
 """Of each container, as pod security `restricted` wants it, and a root file system that nobody writes to."""
 
 
-READERS: Mapping[CloudName, Sequence[str]] = {
-    "aws": ("keda", "amazon-cloudwatch"),
-    "gcp": ("keda", "gmp-system"),
-}
-"""Namespaces of who reads what pods say of themselves: KEDA, and who collects metrics (see `operations/metrics.py`)."""
+SCALER = "keda"
+"""Namespace of who says how many pods there are, by what they say of themselves."""
+_COLLECTORS: Mapping[CloudName, Sequence[str]] = {"aws": (), "gcp": ("gmp-system",)}
+"""Namespaces of who collects metrics (see `operations/metrics.py`); on AWS that is outside of the cluster."""
+READERS: Mapping[CloudName, Sequence[str]] = {cloud: (SCALER, *collectors) for cloud, collectors in _COLLECTORS.items()}
+"""Namespaces of who reads what pods say of themselves: KEDA, and who collects metrics."""
 
 
 def of(namespace: pulumi.Input[str]) -> kubernetes.networking.v1.NetworkPolicyPeerArgsDict:
     """Pods of a namespace, in a network policy."""
     return {"namespace_selector": {"match_labels": {"kubernetes.io/metadata.name": namespace}}}
+
+
+def collected_by(
+    cloud: CloudName, ranges: Sequence[str], *ports: int
+) -> list[kubernetes.networking.v1.NetworkPolicyIngressRuleArgsDict]:
+    """Rules that let in who collects metrics: a namespace, or `ranges` outside of the cluster, where no pod has an address."""
+    peers: list[kubernetes.networking.v1.NetworkPolicyPeerArgsDict] = [
+        *map(of, _COLLECTORS[cloud]),
+        *({"ip_block": {"cidr": cidr}} for cidr in ranges),
+    ]
+    # A rule that names nobody lets everybody in.
+    return [{"from_": peers, "ports": [{"port": port, "protocol": "TCP"} for port in ports]}] if peers else []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +106,8 @@ class Listening:
 def listening(name: str, spec: RealTime | Container) -> Listening:
     """How what answers here listens: a model as KServe runs it, a container as it says."""
     if isinstance(spec, Container):
-        return Listening(port=spec.port, health=spec.health, workload=name, container="service")
-    return Listening(port=MODEL_PORT, health="/ping", workload=f"{name}-predictor", container="kserve-container")
+        return Listening(port=spec.port, health=spec.health, workload=workload(name, spec), container="service")
+    return Listening(port=MODEL_PORT, health="/ping", workload=workload(name, spec), container="kserve-container")
 
 
 def resources(cpu: str, memory: str, **more: str) -> dict[str, Any]:
@@ -152,11 +164,6 @@ def account(
     )
 
 
-def version(image: pulumi.Input[str]) -> pulumi.Output[str]:
-    """What an endpoint is called by that runs an image: the image's own name, and its tag or digest."""
-    return pulumi.Output.from_input(image).apply(lambda image: image.rpartition("/")[2])
-
-
 def identified(identity: pulumi.Input[str]) -> dict[str, pulumi.Input[str]]:
     """Annotations of pods: they get their identity as they are made, so they wait for it, and are made anew with another."""
     return {"ai-platform.io/identity": identity}
@@ -173,7 +180,15 @@ def region(cloud: CloudName, name: str) -> dict[str, pulumi.Input[str]]:
 
 
 def scaled(
-    target: str, least: int, most: int, load: str, aim: int, triggers: Sequence[Mapping[str, Any]], cpu: bool
+    target: str,
+    least: int,
+    most: int,
+    load: str,
+    aim: int,
+    triggers: Sequence[Mapping[str, Any]],
+    cpu: bool,
+    *,
+    rollout: bool = False,
 ) -> dict[str, Any]:
     """What KEDA keeps: as many pods as `load`, a sum of the triggers' metrics, needs with `aim` for each.
 
@@ -183,7 +198,7 @@ def scaled(
     """
     processors = {"type": "cpu", "name": "cpu", "metricType": "Utilization", "metadata": {"value": "75"}}
     return {
-        "scaleTargetRef": {"name": target},
+        "scaleTargetRef": {"name": target, **({"apiVersion": ROLLOUTS, "kind": "Rollout"} if rollout else {})},
         "minReplicaCount": least,
         "maxReplicaCount": most,
         "pollingInterval": 15,
@@ -270,7 +285,7 @@ def collected(
     opts: pulumi.ResourceOptions,
     door: Door | None = None,
 ) -> list[pulumi.Resource]:
-    """What brings metrics of an endpoint's pods to Google Cloud; on AWS the agent of the cluster finds them by itself."""
+    """What brings metrics of an endpoint's pods to Google Cloud; on AWS one collector finds all of them (`scrapes.py`)."""
     if cloud != "gcp":
         return []
     ports = {port: series, **({FRONT_METRICS: doors.KEPT} if door else {})}
@@ -283,5 +298,5 @@ def collected(
         }
         for number, regex in ports.items()
     ]
-    spec = {"selector": {"matchLabels": labels(name)}, "endpoints": endpoints}
+    spec = {"selector": {"matchLabels": meta["labels"]}, "endpoints": endpoints}
     return [custom(f"{name}-metrics", "monitoring.googleapis.com/v1", "PodMonitoring", meta, opts, spec=spec)]

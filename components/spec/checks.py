@@ -9,6 +9,7 @@ from datetime import date
 from fnmatch import fnmatchcase
 
 from components.core.addresses import LARGEST, SMALLEST, share
+from components.core.cloud_sql import CORPORA_USERS, LONGEST_USER, TRACKING_USER, user
 from components.core.naming import LIMITS, REPLICA_SUFFIX, Names
 from components.spec import (
     checks_experiments,
@@ -128,6 +129,24 @@ def names(environment: Environment, layer: Layer) -> Iterator[Problem]:
             )  # fmt: skip
 
 
+def users_of_databases(environment: Environment, layer: Layer) -> Iterator[Problem]:
+    """Service accounts whose names a database of Google Cloud takes; only with a long id of the project are they too long."""
+    if environment.cloud.gcp is None:
+        return
+    corpora, tracking = environment.here(environment.retrieval.corpora, "gcp"), environment.training.tracking
+    signing = [*(CORPORA_USERS if any(corpus.store == "database" for corpus in corpora.values()) else ())]
+    if tracking and tracking.server == "kubernetes":
+        signing.append(TRACKING_USER)
+    made, project = Names(environment.company.prefix, environment.name), environment.cloud.gcp.project
+    names = [user(made.of(workload, "service_account"), project) for workload in signing]
+    longest = max(names, key=len, default="")
+    if len(longest) > LONGEST_USER:
+        wrong = f"{longest} signs in to a database: {len(longest)} characters, {LONGEST_USER} at most"
+        room = len(project) - (len(longest) - LONGEST_USER)
+        right = f"a project id of {room} characters at most, or a shorter company.prefix"
+        yield layer.problem(("cloud", "gcp", "project"), wrong, right)
+
+
 def zone_references(environment: Environment, layer: Layer) -> Iterator[Problem]:
     """Zones that are named elsewhere are there."""
     for path, zone in environment.zone_references:
@@ -204,6 +223,7 @@ CHECKS: tuple[Check, ...] = (
     ranges,
     account_of_role,
     names,
+    users_of_databases,
     zone_references,
     teams,
     rotation,

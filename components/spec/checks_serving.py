@@ -288,10 +288,33 @@ def _inside(environment: Environment, layer: Layer, path: Path, endpoint: AnyEnd
     if scale is not None and scale.min == 0 and (isinstance(endpoint, Contained) or getattr(endpoint, "api", None)):
         wrong = f"{endpoint.kind} behind an api does not scale to zero in a cluster"
         yield layer.problem((*path, "scale", "min"), wrong, "1 or more; or kind: serverless; or no api")
+    strategy = getattr(endpoint, "release", None)
+    if isinstance(endpoint, RealTime | Contained) and isinstance(strategy, BlueGreen | Canary):
+        yield from _stepwise(layer, path, endpoint, strategy)
+        return
     for key in ("bake_minutes", "rollback_on"):
         if (*release, key) in layer.sources:
-            wrong = "no alarm takes a release back in a cluster: what does not become ready never answers"
-            yield layer.problem((*release, key), wrong, f"no {key}, or server: managed")
+            wrong = "in a cluster nothing watches pods that come all at once: what does not become ready never answers"
+            other = "" if isinstance(endpoint, Llm) else ", or strategy: canary or blue_green"
+            yield layer.problem((*release, key), wrong, f"no {key}{other}")
+
+
+def _stepwise(
+    layer: Layer, path: Path, endpoint: RealTime | Contained, release: BlueGreen | Canary
+) -> Iterator[Problem]:
+    """A part of the fleet that goes first: there is a fleet, and pods can have that part of the requests."""
+    least = endpoint.scale.min
+    if least == 0:
+        wrong = f"{release.strategy} compares pods with others, and there may be none"
+        yield layer.problem((*path, "scale", "min"), wrong, "1 or more, or strategy: all_at_once")
+        return
+    # One pod beside the others; of three it has 33 percent, and a third more.
+    smallest = 100 // (least + 1)
+    if isinstance(release, Canary) and release.percent < smallest:
+        wrong = f"requests are split by pods, and one beside {least} has {smallest} percent, not {release.percent}"
+        enough = 100 // (release.percent + 1)
+        right = f"{smallest} or more, or scale.min: {enough}, or strategy: blue_green"
+        yield layer.problem((*path, "release", "percent"), wrong, right)
 
 
 def _queued(
@@ -433,6 +456,10 @@ def besides(environment: Environment, layer: Layer) -> Iterator[Problem]:
         if service.on and service.on not in environment.cloud.names:
             wrong = f"the environment is not on {service.on}"
             yield layer.problem((*path, "on"), wrong, one_of(service.on, environment.cloud.names))
+        if service.ceiling < service.calls_per_day:
+            wrong = f"a ceiling of {service.ceiling} is below the {service.calls_per_day} calls that are expected"
+            right = f"{service.calls_per_day} or more, or nothing for twice that"
+            yield layer.problem((*path, "cap_calls_per_day"), wrong, right)
         for i, team in enumerate(service.teams):
             if team not in environment.teams:
                 wrong = f"there is no team {team}"
@@ -475,12 +502,6 @@ def _clients(environment: Environment, layer: Layer, path: Path, name: str, cach
         elif client in others:
             wrong = f"{client} keeps its answers in {others[client]}, and an endpoint has one cache"
             yield layer.problem(here, wrong, f"it in one of {others[client]} and {name}")
-        if cloud == "gcp" and endpoint.team != cache.team:
-            # "About IAM authentication", Memorystore for Valkey: whoever signs in is the default user, who may do everything.
-            wrong = (
-                f"{client} is {endpoint.team}'s, and in a cache of Google Cloud each client can read what others keep"
-            )
-            yield layer.problem(here, wrong, f"a cache of {endpoint.team}, or on: aws, where each has its own keys")
 
 
 def _unable(endpoint: AnyEndpoint, cloud: CloudName) -> tuple[str, str] | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from components.core import sagemaker, vertex
 from components.core.accelerators import MACHINES, Machine, machine, machines
 from components.spec.environment import Environment
-from components.spec.releases import Shadow
+from components.spec.releases import BlueGreen, Canary, Shadow
 from components.spec.section import CloudName
 from components.spec.serving import (
     AnyEndpoint,
@@ -90,7 +90,7 @@ def instances(endpoint: AnyEndpoint) -> int:
     """Instances at most, with those of a release that is on its way.
 
     A fleet of the same size stands beside the old one while a release is watched; in a cluster one instance at a time comes
-    before an old one goes.
+    before an old one goes, but for two colours.
     """
     scale = getattr(endpoint, "scale", None)
     if scale is None:
@@ -100,6 +100,8 @@ def instances(endpoint: AnyEndpoint) -> int:
             return 2 * scale.max
         case None:
             return scale.max
+        case BlueGreen():
+            return 2 * scale.max
         case _:
             return scale.max + 1 if where(endpoint) == "kubernetes" else 2 * scale.max
 
@@ -133,11 +135,25 @@ def alarms(endpoint: AnyEndpoint) -> dict[str, Alarm]:
         case Serverless() | Function():
             found.append(Alarm(sign="saturation", above=80, minutes=15))
             found.append(Alarm(sign="ceiling", above=endpoint.concurrency.max, minutes=15))
-        case Llm(tokens_per_minute=tokens):
+        case Llm(tokens_per_minute=tokens, pool=pool):
+            if pool:
+                found.append(Alarm(sign="saturation", above=80, minutes=15))
             found.append(Alarm(sign="ceiling", above=tokens, minutes=5))
         case _:
             pass
     return {alarm.sign: alarm for alarm in found}
+
+
+def stepwise(endpoint: AnyEndpoint) -> BlueGreen | Canary | None:
+    """The release of an endpoint in a cluster whose versions take over step by step: its pods are then a rollout's.
+
+    >>> from components.spec.serving import Function
+    >>> stepwise(Function.model_construct(release=Canary(strategy="canary"))) is None
+    True
+    """
+    if not isinstance(endpoint, RealTime | Container) or where(endpoint) != "kubernetes":
+        return None
+    return endpoint.release if isinstance(endpoint.release, BlueGreen | Canary) else None
 
 
 def requests_per_second(endpoint: AnyEndpoint) -> float:

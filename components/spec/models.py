@@ -86,6 +86,21 @@ def _language(value: Any) -> str:
     return type(value).__name__
 
 
+def called(model: Package | Container | Weights) -> str:
+    """What answers, as outputs call it (`contracts.Endpoint.version`); the same on each cloud and in a cluster.
+
+    >>> called(Package(package="fraud", version="12")), called(Container(image="docker.io/acme/serving:1.0.0"))
+    ('fraud:12', 'serving:1.0.0')
+    >>> called(Weights(weights=Artifact(path="llama/3/")))
+    'llama/3/ on vllm-openai:v0.11.2'
+    """
+    if isinstance(model, Package):
+        return f"{model.package}:{model.version}"
+    image = model.image.rpartition("/")[2]
+    loaded = model.weights if isinstance(model, Weights) else model.artifact
+    return f"{loaded.path} on {image}" if loaded else image
+
+
 Source = Annotated[
     Annotated[Package, Tag("Package")] | Annotated[Container, Tag("Container")],
     Discriminator(_branch),

@@ -328,6 +328,8 @@ class Cache(Section):
     )
 
 
+_TIMES_EXPECTED = 2
+"""How often what is expected may be called, where the description does not say."""
 Service = Literal["vision", "language", "speech", "translation", "text_to_speech", "document"]
 
 
@@ -337,6 +339,16 @@ class Pretrained(Section):
     teams: Annotated[list[Name], Field(min_length=1)] = Field(description="Teams whose work may call it.")
     on: CloudName | None = Field(default=None, description="The cloud; by default the environment's first.")
     calls_per_day: Annotated[int, Field(ge=1)] = Field(description="How many are expected; above it an alarm goes off.")
+    cap_calls_per_day: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="More than so many within 24 hours take it away from all who may call it, until they are what is expected"
+        " again; by default twice `calls_per_day`.",
+    )
+
+    @property
+    def ceiling(self) -> int:
+        """Calls within a day above which it is taken away; never fewer than are expected."""
+        return _TIMES_EXPECTED * self.calls_per_day if self.cap_calls_per_day is None else self.cap_calls_per_day
 
 
 class Serving(Section):

@@ -11,6 +11,7 @@ from policies.rule import EVERY, Found, resource_rule
 
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
 INFERENCE_SERVICE = "kubernetes:serving.kserve.io/v1beta1:InferenceService"
+ROLLOUT = "kubernetes:argoproj.io/v1alpha1:Rollout"
 BUDGET = "kubernetes:policy/v1:PodDisruptionBudget"
 MODEL_GARDEN = "gcp:vertex/aiEndpointWithModelGardenDeployment:AiEndpointWithModelGardenDeployment"
 
@@ -52,7 +53,8 @@ def inference_probed(resource: Resource, graph: Graph) -> Found:  # noqa: ARG001
 def inference_kept(resource: Resource, graph: Graph) -> Found:
     """Of what is called on a port and has two pods or more; of the cluster's own agents their charts say it."""
     labels, count = _ANSWERS[resource.type]
-    least = resource.get(count, 1)
+    released = [each for each in graph.of_type(ROLLOUT) if _made_by(each, resource)]
+    least = released[0].get("spec.replicas", 1) if released else resource.get(count, 1)
     served = any(container.serves for pod in pods(resource) for container in pod.containers)
     several = isinstance(least, int | float) and least > 1
     if not is_prod(graph) or not served or not several or resource.get("metadata.namespace") == _SYSTEM:
@@ -62,6 +64,12 @@ def inference_kept(resource: Resource, graph: Graph) -> Found:
     chosen = [mapping(each.get("spec.selector.matchLabels")) for each in budgets if each.provider == resource.provider]
     if not any(selector and selector.items() <= own.items() for selector in chosen):
         yield f"nothing says how many of {name_of(resource)} may go at once"
+
+
+def _made_by(rollout: Resource, deployment: Resource) -> bool:
+    """Whether the pods of a deployment are a rollout's."""
+    of = (rollout.get("spec.workloadRef.name"), rollout.get("metadata.namespace"), rollout.provider)
+    return of == (deployment.get("metadata.name"), deployment.get("metadata.namespace"), deployment.provider)
 
 
 # Where weights of ours lie; `pvc://` is a volume of the cluster, `oci://` a registry, whose images are another rule's concern.

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from policies.context import is_prod, items, mapping, maps, resolve
 from policies.model import REFERENCE, Graph, Resource, is_unknown, texts
@@ -21,6 +22,9 @@ AI_ENDPOINT = "gcp:vertex/aiEndpoint:AiEndpoint"
 WORKFLOW = "gcp:workflows/workflow:Workflow"
 DATASET = "gcp:bigquery/dataset:Dataset"
 
+ROLLOUT = "kubernetes:argoproj.io/v1alpha1:Rollout"
+ANALYSIS = "kubernetes:argoproj.io/v1alpha1:AnalysisTemplate"
+
 _ALARM_NAMES = {METRIC_ALARM: "name", COMPOSITE_ALARM: "alarmName"}
 LABEL = "endpoint"
 """Label of all that belongs to an endpoint."""
@@ -33,7 +37,7 @@ def _endpoint(resource: Resource) -> str:
 @resource_rule(
     "release-taken-back",
     title="In prod a release is taken back by itself when an alarm goes off that was there before it",
-    types=(ENDPOINT, DEPLOYMENT_GROUP, ALIAS, ECS_SERVICE, SERVICE_OF_RUN, AI_ENDPOINT),
+    types=(ENDPOINT, DEPLOYMENT_GROUP, ALIAS, ECS_SERVICE, SERVICE_OF_RUN, AI_ENDPOINT, ROLLOUT),
     severity="high",
     why="A version that fails at night fails until somebody is awake; an alarm that comes after the release is none for it.",
     remedy="release.rollback_on of the endpoint; the alarm by its name, and depends_on it.",
@@ -45,7 +49,7 @@ def _endpoint(resource: Resource) -> str:
     },
 )
 def release_taken_back(resource: Resource, graph: Graph) -> Found:
-    """On Google Cloud the workflow of the endpoint does it. SageMaker has none of this without machines."""
+    """On Google Cloud the endpoint's workflow does it, in a cluster an analysis. SageMaker has none of this without machines."""
     if not is_prod(graph):
         return
     if resource.type == ENDPOINT:
@@ -60,6 +64,8 @@ def release_taken_back(resource: Resource, graph: Graph) -> Found:
             yield "nothing moves its callers to a new version, or back"
     elif resource.type == ECS_SERVICE:
         yield from _of_ecs(resource, graph)
+    elif resource.type == ROLLOUT:
+        yield from _of_rollout(resource, graph)
     elif not _released(resource, graph):
         unread = any(is_unknown(workflow.get("sourceContents")) for workflow in graph.of_type(WORKFLOW))
         wrong = "no workflow releases its versions, or takes them back"
@@ -101,6 +107,23 @@ def _of_ecs(service: Resource, graph: Graph) -> Found:
         return  # the deployment group says how
     watched = service.get("alarms.enable") is True and service.get("alarms.rollback") is True
     yield from _before(items(service.get("alarms.alarmNames")) if watched else [], service, graph)
+
+
+def _of_rollout(rollout: Resource, graph: Graph) -> Found:
+    """An analysis that is there, and pods that do not become ready."""
+    canary, colours = (mapping(rollout.get(f"spec.strategy.{each}")) for each in ("canary", "blueGreen"))
+    found: list[Any] = [canary.get("analysis"), *(step.get("analysis") for step in maps(canary.get("steps")))]
+    found += [colours.get(f"{when}PromotionAnalysis") for when in ("pre", "post")]
+    named = [template.get("templateName") for each in found for template in maps(mapping(each).get("templates"))]
+    if not named:
+        yield "nothing watches a new version, or takes it back"
+    space = rollout.get("metadata.namespace")
+    for name in named:
+        declared = graph.where(ANALYSIS, "metadata.name", str(name))
+        if not any(each.get("metadata.namespace") == space for each in declared):
+            yield f"nothing declares the analysis {name}"
+    if rollout.get("spec.progressDeadlineAbort") is not True:
+        yield "a version whose pods do not become ready stays"
 
 
 def _released(resource: Resource, graph: Graph) -> bool:

@@ -29,6 +29,7 @@ BACKEND_POLICY = "kubernetes:networking.gke.io/v1:GCPBackendPolicy"
 # Where charts come from: each project's own place, as its README names it, and nobody's copy; and which charts, by their own
 # names, since who may publish one chart there may publish any.
 _SOURCES: Mapping[str, tuple[str, ...]] = {
+    "https://argoproj.github.io/argo-helm": ("argo-rollouts",),
     "https://aws.github.io/eks-charts": ("aws-efa-k8s-device-plugin", "aws-load-balancer-controller"),
     "https://kedacore.github.io/charts": ("keda", "keda-add-ons-http"),
     "https://kyverno.github.io/kyverno": ("kyverno",),

@@ -527,6 +527,7 @@ PRICED: Mapping[str, Priced] = {
 _STORED, _MESSAGES = "what is stored is not stated", "how many messages there are is not stated"
 
 UNKNOWN: Mapping[str, str] = {
+    "aws:amp/scraper:Scraper": UNPRICED,
     "aws:bedrock/agentKnowledgeBase:AgentKnowledgeBase": "tokens to embed are not stated",
     "aws:cloudwatch/logGroup:LogGroup": "what is logged is not stated",
     "aws:cloudwatch/logMetricFilter:LogMetricFilter": "paid as a metric while it has values",

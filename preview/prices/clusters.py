@@ -77,6 +77,7 @@ FREE = frozenset(
         "kubernetes:admissionregistration.k8s.io/",
         "kubernetes:apps/v1:DaemonSet",  # pods run on machines that are paid for
         "kubernetes:apps/v1:Deployment",
+        "kubernetes:argoproj.io/",
         "kubernetes:batch/",
         "kubernetes:cloud.google.com/v1:ComputeClass",  # its node pools are paid for
         "kubernetes:core/v1:ConfigMap",

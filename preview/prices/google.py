@@ -403,6 +403,7 @@ FREE = frozenset(
         "gcp:kms/keyRing:KeyRing",
         "gcp:logging/projectExclusion:ProjectExclusion",
         "gcp:logging/projectSink:ProjectSink",
+        "gcp:memorystore/aclPolicy:AclPolicy",
         "gcp:modelarmor/floorsetting:Floorsetting",
         "gcp:monitoring/dashboard:Dashboard",
         "gcp:monitoring/notificationChannel:NotificationChannel",

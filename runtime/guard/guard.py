@@ -9,8 +9,9 @@ Only what can be checked goes through: chats and completions of text, one choice
 /metrics and /v1/models pass as they are.
 
 It runs in the image of vLLM, of which it needs starlette, uvicorn and urllib3, and on AWS boto3. Variables: UPSTREAM, PORT,
-GUARDRAIL (ARN of a guardrail of Bedrock, or name of a template of Model Armor), GUARDRAIL_VERSION, PROMPT_LOG (where prompts and
-answers are kept: a folder `s3://…/`, or a table `projects/…/datasets/…/tables/…`; without it nothing starts), ENDPOINT.
+GUARDRAIL (ARN of a guardrail of Bedrock, or name of a template of Model Armor; without it nothing is stopped, and all is kept),
+GUARDRAIL_VERSION, PROMPT_LOG (where prompts and answers are kept: a folder `s3://…/`, or a table
+`projects/…/datasets/…/tables/…`; without it nothing starts), ENDPOINT.
 """
 
 import json
@@ -214,9 +215,19 @@ def _named(record: Json) -> str:
 
 def chosen(environment: Mapping[str, str]) -> tuple[Check, Keep]:
     """The guardrail and the log that the variables name."""
-    guardrail, log = environment["GUARDRAIL"], environment["PROMPT_LOG"]
-    check = bedrock(guardrail, environment["GUARDRAIL_VERSION"]) if guardrail.startswith("arn:") else armor(guardrail)
+    guardrail, log = environment.get("GUARDRAIL"), environment["PROMPT_LOG"]
+    if guardrail is None:
+        check = _passing
+    elif guardrail.startswith("arn:"):
+        check = bedrock(guardrail, environment["GUARDRAIL_VERSION"])
+    else:
+        check = armor(guardrail)
     return check, s3(log) if log.startswith("s3://") else bigquery(log)
+
+
+def _passing(text: str, source: str) -> Verdict:  # noqa: ARG001
+    """Where there is no guardrail."""
+    return Verdict(stopped=False)
 
 
 class Guard:

@@ -2,10 +2,10 @@
 
 | the variable | what it says |
 |---|---|
-| CACHE_URL | `rediss://USER@HOST:PORT`; without it there is no cache. `redis://USER:PASSWORD@…` is for trying things out |
+| CACHE_URL | `rediss://USER@HOST:PORT`, `@` in USER as `%40`; none is no cache; `redis://USER:PASSWORD@…` to try things out |
 | CACHE_SIGN_IN | how a password is had: `elasticache/REGION/NAME` (IAM), `memorystore` (an access token); else it is the URL's |
 | CACHE_AUTHORITY | certificates of whoever vouches for the cache alone, in PEM; without them whoever vouches for everybody does |
-| CACHE_PREFIX | what its keys begin with: the endpoint's name, since on AWS it may touch no others |
+| CACHE_PREFIX | what its keys begin with: the endpoint's name, since it may touch no others |
 | CACHE_SECONDS, CACHE_MS | how long an answer is kept, and how long a request waits to be told that there is one |
 
 A cache is never a reason for an error: what is not there in time is worked out, and after a failure nobody asks for some seconds.

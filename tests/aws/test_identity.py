@@ -309,9 +309,9 @@ def test_a_deployment_makes_roles_only_inside_the_boundary(graphs: Graphs, stack
         "rds-data:ExecuteStatement", "rds-data:BatchExecuteStatement", "rds-db:connect",
     ):  # fmt: skip
         assert not can(platform, action), action
-    # Of functions it calls what starts a release, and what makes the tables of corpora.
+    # Of functions it calls what starts a release, what makes the tables of corpora, and what gives services back.
     called = {r.partition(":function:")[2] for r in can(platform, "lambda:InvokeFunction")}
-    assert called == {f"acme-ai-{stack}-*-starter", f"acme-ai-{stack}-corpora-tables"}
+    assert called == {f"acme-ai-{stack}-{function}" for function in ("*-starter", "*-ceilings", "corpora-tables")}
     assert bool(can(platform, "s3:DeleteObjectVersion")) == (stack == "dev")
     # A machine only from a template, and a key only through a service.
     [start] = [s for s in platform if "ec2:RunInstances" in s["Action"]]

@@ -66,11 +66,16 @@ def made(tier: str = "dev", preview: bool = False) -> Graph:
         archive, folder = place("models", "models", "fraud/model.tar.gz"), place("models", "models", "llama/")
         records, results = place("curated", "data", ""), place("artifacts", "models", "batch/churn/")
         kept = place("logs", "logs", "prompts/endpoints/chat/")
-        guard = Guard(id=text(GUARDRAIL), key=key("models"), prompts=kept)
+        guard = Guard(guardrail=(text(GUARDRAIL), key("models")), prompts=kept)
         each: dict[str, dict[str, Any]] = {
             "scores": {"pod": ("serving-risk", "scores"), "reads": {"model": archive}},
             "churn": {"pod": ("team-risk", "batch-churn"), "reads": {"input": records}, "writes": results},
             "chat": {"pod": ("serving-risk", "chat"), "reads": {"model": folder}, "guard": guard},
+            "open": {
+                "pod": ("serving-risk", "open"),
+                "reads": {},
+                "guard": Guard(prompts=place("logs", "logs", "prompts/endpoints/open/")),
+            },
         }
         for name, args in each.items():
             found = Pod(name, PodArgs(**common, **args), scope=here, parent=parent).outputs
@@ -122,6 +127,11 @@ def test_a_language_model_applies_its_guardrail_and_adds_to_its_own_prompts():
     assert encrypts == (["kms:GenerateDataKey"], on_key("logs"), through("s3"))
     assert made().outputs["chat"]["log"] == "s3://acme-ai-dev-logs/prompts/endpoints/chat/"
     assert made().outputs["churn"]["log"] is None
+    # Without a guardrail it adds its prompts all the same, and nothing else is allowed.
+    assert granted("open") == [
+        (["s3:PutObject"], ["arn:aws:s3:::acme-ai-dev-logs/prompts/endpoints/open/*"], {}),
+        (["kms:GenerateDataKey"], on_key("logs"), through("s3")),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -449,7 +449,8 @@ def test_they_sign_in_to_this_instance_alone_and_ask_for_embeddings_where_there_
     }
     path = f"projects/{PROJECT}/instances/{instance(made).get('name')}"
     condition = f"resource.name == '{path}' && resource.type == 'sqladmin.googleapis.com/Instance'"
-    assert grants == {"ingestion-database": condition, "retrieval-database": condition}
+    # A check looks whether the database takes the names of these.
+    assert grants == {f"{workload}-database": condition for workload in cloud_sql.CORPORA_USERS}
     alone = run(program(contracts=CONTRACTS))
     for graph_, roles in (
         (made, {"corpora-ingestion-role": 4, "ask-role": 2}),

@@ -9,6 +9,7 @@ import pulumi_gcp as gcp
 import pytest
 
 from components import contracts
+from components.core.cloud_sql import TRACKING_USER
 from components.core.naming import LIMITS, Names
 from components.gcp.blocks import cloud_sql
 from components.gcp.training import database
@@ -86,6 +87,10 @@ def test_the_server_signs_in_as_itself_and_nobody_has_a_password():
     graph = build()
     (user,) = kind(graph, "sql/User")
     assert user.get("type") == "CLOUD_IAM_SERVICE_ACCOUNT"
+    # A check looks whether the database takes the name of this one.
+    assert [r.name for r in kind(graph, "serviceaccount/Account") if r.urn in user.links("name")] == [
+        f"{TRACKING_USER}-account"
+    ]
     assert user.get("password") is None
     assert instance(graph).get("rootPassword") is None
     flags = {each["name"]: each["value"] for each in instance(graph).get("settings.databaseFlags")}

@@ -9,6 +9,7 @@ import pulumi
 import pytest
 
 from components import contracts
+from components.core import caching
 from components.gcp.serving.cache import Cache, CacheArgs, discovered, nodes, vouching
 from policies.model import Graph
 from preview.record import run
@@ -26,7 +27,8 @@ def build(name: str = "answers", *, tier: str = "prod", preview: bool = False, *
         here = scope(tier)
         values: dict[str, Any] = {
             "apis": {f"{service}.googleapis.com": text(PROJECT_ID) for service in SERVICES}, "max_gib": 8,
-            "keep_minutes": 10, "clients": ["chat"], "connected": text("policy"), "key": key("data"), "team": [text(TEAM)],
+            "keep_minutes": 10, "clients": {"chat": "chat@a.iam.gserviceaccount.com"},
+            "connected": text("policy"), "key": key("data"), "team": [text(TEAM)],
             "network": contracts.Network(id=text(NETWORK), workload_subnets=[], data_subnets=[], cidr="10.64.0.0/16"),
         }  # fmt: skip
         made = Cache(name, CacheArgs(**{**values, **changes}), scope=here, parent=here.provider).outputs
@@ -60,6 +62,11 @@ def test_a_destroy_is_refused_but_in_dev_and_prod_has_a_second_machine():
     assert (instance(graph()).get("deletionProtectionEnabled"), instance(graph()).get("replicaCount")) == (True, 1)
     dev = instance(build(tier="dev"))
     assert (dev.get("deletionProtectionEnabled"), dev.get("replicaCount")) == (False, 0)
+
+
+def test_whoever_is_nobody_in_particular_may_do_nothing():
+    [users] = kind(build(clients={}), "memorystore/AclPolicy")
+    assert users.get("rules") == [{"username": "default", "rule": "on -@all"}]
 
 
 def test_it_lets_nobody_in_by_itself_and_vouches_for_itself_alone():
@@ -149,6 +156,21 @@ def test_each_client_may_connect_to_this_cache_and_nobody_else_may(whole: Graph)
     made = instance(whole)
     path = f"projects/{PROJECT_ID}/locations/{made.get('location')}/instances/{made.get('instanceId')}"
     assert {g.get("condition.expression") for g in grants} == {f'resource.name == "{path}"'}
+
+
+def test_each_client_reads_and_writes_keys_of_its_own_and_no_others(whole: Graph):
+    [users] = kind(whole, "memorystore/AclPolicy")
+    assert instance(whole).get("aclPolicy") == f"${{{users.urn}#id}}", "it would hold for no cache"
+    rules = {rule["username"]: rule["rule"] for rule in users.get("rules")}
+    assert rules.pop("default") == "on -@all", "whoever gives no name is this one"
+    emails = {
+        name: f"{one(whole, 'serviceaccount/Account', f'{account(name)}-account').get('accountId')}" for name in CLIENTS
+    }
+    ends = f"@{PROJECT_ID}.iam.gserviceaccount.com"
+    assert rules == {f"{emails[name]}{ends}": caching.access(name) for name in CLIENTS}
+    for name in CLIENTS:
+        assert [word for word in caching.access(name).split() if word[0] in "~%&"] == [f"~{name}:*"]
+        assert "allkeys" not in caching.access(name)
 
 
 @pytest.mark.parametrize("client", CLIENTS)

@@ -173,9 +173,9 @@ def endpoint(name: str, spec: Any, ground: Platform, here: Scope, root: pulumi.R
         case serving.Serverless():
             made = Serverless(name, ServerlessArgs(image=image, **common), scope=here, parent=root)
         case serving.Function():
-            made = Function(name, FunctionArgs(image=image, checked=True, **common), scope=here, parent=root)
+            made = Function(name, FunctionArgs(image=image, **common), scope=here, parent=root)
         case serving.Container():
-            made = Container(name, ContainerArgs(image=image, checked=True, **common), scope=here, parent=root)
+            made = Container(name, ContainerArgs(image=image, **common), scope=here, parent=root)
         case serving.Async():
             args = AsynchronousArgs(image=image, logs_key=key("logs"), **common)
             made = Asynchronous(name, args, scope=here, parent=root)
@@ -349,7 +349,8 @@ def test_a_service_is_private_encrypted_bounded_and_healthy():
     found = graph()
     for service in kind(found, "cloudrunv2/Service"):
         made = service.get("template")
-        assert service.get("scaling.maxInstanceCount") == made["scaling"]["maxInstanceCount"] > 0
+        assert 0 < service.get("scaling.maxInstanceCount") <= 100
+        assert "scaling" not in made, "another ceiling would be another revision, and a release"
         assert made["encryptionKey"].endswith("/compute")
         assert made["executionEnvironment"] == "EXECUTION_ENVIRONMENT_GEN2"
         assert made["vpcAccess"]["egress"] == "ALL_TRAFFIC"
@@ -370,7 +371,7 @@ def test_a_service_is_private_encrypted_bounded_and_healthy():
     for service in kind(found, "cloudrunv2/Service"):
         fronted = ingress[service.name] == "INTERNAL_LOAD_BALANCER"
         assert service.get("defaultUriDisabled") is fronted
-        assert bool(service.get("invokerIamDisabled")) is fronted
+        assert not service.get("invokerIamDisabled"), "Cloud Run asks who calls, behind a load balancer too"
 
 
 def test_sizes_follow_from_what_is_described():
@@ -626,7 +627,7 @@ def test_another_version_changes_what_it_must_and_no_address():
     head = build(fraud={"model": {"package": "fraud", "version": "13"}})
     assert changed(head) == {"fraud-release-workflow": {"sourceContents"}}
     assert head.outputs["fraud"]["address"] == graph().outputs["fraud"]["address"]
-    assert head.outputs["fraud"]["version"] == "13"
+    assert head.outputs["fraud"]["version"] == "fraud:13"
     other = {**IMAGE, "artifact": {**IMAGE["artifact"], "path": "fraud/4/model.tar.gz", "sha256": "b" * 64}}  # pyright: ignore
     head = build(churn={"model": other})
     assert set(changed(head)) == {"churn-run-service", "churn-release-workflow"}

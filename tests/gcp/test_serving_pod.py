@@ -68,7 +68,13 @@ def made(preview: bool = False) -> Graph:
         return {
             "scores": {"pod": ("serving-risk", "scores"), "reads": {"model": archive}},
             "churn": {"pod": ("team-risk", "batch-churn"), "reads": {"input": records}, "writes": results},
-            "chat": {"pod": ("serving-risk", "chat"), "reads": {"model": folder}, "prompts": prompts()},
+            "chat": {
+                "pod": ("serving-risk", "chat"),
+                "reads": {"model": folder},
+                "prompts": prompts(),
+                "guardrail": True,
+            },
+            "open": {"pod": ("serving-risk", "open"), "reads": {"model": folder}, "prompts": prompts()},
         }
 
     return build_alone(each, preview)
@@ -105,9 +111,11 @@ def test_a_language_model_asks_model_armor_and_adds_its_prompts():
     roles = {r.name: r.get("role") for r in kind(made(), "projects/IAMMember")}
     assert roles == {"chat-pods-guardrail": "roles/modelarmor.user"}
     # On the table alone; and no other endpoint has it.
-    [adds] = kind(made(), "bigquery/IamMember")
-    assert (adds.name, adds.get("datasetId"), adds.get("tableId")) == ("chat-pods-prompts", "acme_prompts", "endpoints")
-    assert adds.get("role") == ADDS
+    # Without a guardrail it adds its prompts all the same.
+    found = kind(made(), "bigquery/IamMember")
+    assert [adds.name for adds in found] == ["chat-pods-prompts", "open-pods-prompts"]
+    for adds in found:
+        assert (adds.get("datasetId"), adds.get("tableId"), adds.get("role")) == ("acme_prompts", "endpoints", ADDS)
     assert made().outputs["chat"]["log"] == "projects/acme-dev/datasets/acme_prompts/tables/endpoints"
     assert made().outputs["churn"]["log"] is None
 

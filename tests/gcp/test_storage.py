@@ -35,7 +35,8 @@ def rules(bucket: Resource, action: str) -> list[dict[str, Any]]:
 def test_every_bucket_is_private_versioned_and_encrypted_by_us(graphs: Graphs, stack: str):
     # Those of functions' sources besides, each a component's own.
     all_of_them = kind(graphs(stack), "storage/Bucket")
-    found = [r for r in all_of_them if not r.get("name").endswith(("-retrieval-source", "-ingestion-source"))]
+    sources = tuple(f"-{function}-source" for function in ("retrieval", "ingestion", "service-ceilings"))
+    found = [r for r in all_of_them if not r.get("name").endswith(sources)]
     assert len(found) == len(ZONES) + 1, [r.get("name") for r in all_of_them]
     for bucket in found:
         assert bucket.get("publicAccessPrevention") == "enforced"

@@ -41,6 +41,12 @@ RELEASE = st.one_of(
     st.fixed_dictionaries({"strategy": st.just("canary"), "percent": st.integers(1, 50)}),
     st.fixed_dictionaries({"strategy": st.just("shadow"), "percent": st.integers(1, 100), "model": PACKAGE}),
 )
+# In a cluster requests are split by pods: one beside another has half of them.
+INSIDE = st.one_of(
+    st.just({"strategy": "all_at_once"}),
+    st.fixed_dictionaries({"strategy": st.just("blue_green"), "bake_minutes": st.integers(1, 60)}),
+    st.just({"strategy": "canary", "percent": 50}),
+)
 TARGET = st.one_of(
     st.builds(lambda n: {"requests_per_second": n}, st.integers(1, 500)),
     st.builds(lambda n: {"concurrency": n}, st.integers(1, 50)),
@@ -56,7 +62,7 @@ def endpoints(model: Any) -> st.SearchStrategy[dict[str, Any]]:
     online = {"release": RELEASE}
     return st.one_of(
         st.fixed_dictionaries({"kind": st.just("realtime"), "model": model, "scale": SCALE, "objective": PROMISED}, optional={**online, "compute": COMPUTE, "capture_percent": st.integers(0, 100), "api": API}),
-        st.fixed_dictionaries({"kind": st.just("realtime"), "server": st.just("kubernetes"), "model": CONTAINER, "scale": SCALE, "objective": PROMISED}, optional=online),
+        st.fixed_dictionaries({"kind": st.just("realtime"), "server": st.just("kubernetes"), "model": CONTAINER, "scale": SCALE, "objective": PROMISED}, optional={"release": INSIDE}),
         st.fixed_dictionaries({"kind": st.just("serverless"), "model": CONTAINER, "concurrency": CONCURRENCY, "objective": PROMISED}, optional={"memory_gib": st.integers(1, 6)}),
         st.fixed_dictionaries({"kind": st.just("async"), "model": CONTAINER, "scale": st.builds(lambda n: {"max": n}, st.integers(1, 5)), "objective": st.just({"requests_per_month": 1000})}),
         st.fixed_dictionaries({"kind": st.just("batch"), "model": model, "input": st.just({"zone": "curated"}), "objective": st.just({"records_per_month": 1000})}, optional={"schedule": st.just("0 3 * * *"), "queue": st.just("train")}),

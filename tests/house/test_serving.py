@@ -54,6 +54,7 @@ API = {"api": {"throttle_rps": 10}}
 INSIDE = {"server": "kubernetes"}
 POOL = {"pool": "l4", "scale": {"min": 1, "max": 2}}
 IN_QUEUE = {"queue": "train"}
+HALF = {"release": {"strategy": "canary", "percent": 50}}
 
 
 def endpoint(kind: str, model: Any, *parts: Mapping[str, Any], release: str = "", shadow: Any = None) -> dict[str, Any]:
@@ -87,6 +88,8 @@ CHANGED: Mapping[str, Mapping[str, Any]] = {
         "lm-units": endpoint("llm", CLOUDS_OWN, TOKENS, {"units": 1}),
         "ed-digest": endpoint("edge", DIGEST, FLEET),
         "in-rt": endpoint("realtime", DIGEST, MACHINES, INSIDE),
+        "in-colours": endpoint("realtime", DIGEST, MACHINES, INSIDE, release="blue_green"),
+        "in-canary": endpoint("container", DIGEST, MACHINES, INSIDE, API, HALF),
         "in-lm": endpoint("llm", WEIGHTS, TOKENS, POOL),
         "in-ba": endpoint("batch", DIGEST, RUN, IN_QUEUE),
     },
@@ -108,6 +111,8 @@ CHANGED: Mapping[str, Mapping[str, Any]] = {
         "co-canary": endpoint("container", DIGEST, MACHINES, API, release="canary"),
         "lm-tokens": endpoint("llm", CLOUDS_OWN, TOKENS),
         "in-rt": endpoint("realtime", DIGEST, MACHINES, INSIDE),
+        "in-colours": endpoint("realtime", DIGEST, MACHINES, INSIDE, release="blue_green"),
+        "in-canary": endpoint("container", DIGEST, MACHINES, INSIDE, API, HALF),
         "in-lm": endpoint("llm", WEIGHTS, TOKENS, POOL),
         "in-ba": endpoint("batch", DIGEST, RUN, IN_QUEUE),
     },
@@ -123,6 +128,7 @@ NEIGHBOURS: Mapping[str, Mapping[str, Any]] = {
         "nb-lm": endpoint("llm", {"aws": "amazon.nova-lite-v1:0"}, TOKENS),
         "nb-ed": endpoint("edge", {"image": "serving:1.0.0"}, {"fleet": "gates"}),
         "nb-inner-rt": endpoint("realtime", {"image": "serving:1.0.0"}, MACHINES, INSIDE),
+        "nb-inner-co": endpoint("container", {"image": "serving:1.0.0"}, MACHINES, INSIDE, API, HALF),
         "nb-inner-lm": endpoint("llm", {"weights": {"path": "llama/1/"}}, TOKENS, POOL),
         "nb-inner-ba": endpoint("batch", {"image": "serving:1.0.0"}, RUN, IN_QUEUE),
     },
@@ -135,6 +141,7 @@ NEIGHBOURS: Mapping[str, Mapping[str, Any]] = {
         "nb-co": endpoint("container", {"image": "serving:1.0.0"}, MACHINES, API),
         "nb-lm": endpoint("llm", {"gcp": "publishers/google/models/gemini-1.5-flash"}, TOKENS),
         "nb-inner-rt": endpoint("realtime", {"image": "serving:1.0.0"}, MACHINES, INSIDE),
+        "nb-inner-co": endpoint("container", {"image": "serving:1.0.0"}, MACHINES, INSIDE, API, HALF),
         "nb-inner-lm": endpoint("llm", {"weights": {"path": "llama/1/"}}, TOKENS, POOL),
         "nb-inner-ba": endpoint("batch", {"image": "serving:1.0.0"}, RUN, IN_QUEUE),
     },
@@ -204,7 +211,9 @@ VERSION: Mapping[str, Mapping[str, str]] = {
         "lm-tokens": "± bedrock.InferenceProfile *-profile: description modelSource name",
         "lm-units": "± bedrock.ProvisionedModelThroughput *-units: modelArn provisionedModelName",
         "ed-digest": "± cloudcontrol.Resource *-template: desiredState",
-        "in-rt": "~ serving.kserve.io.InferenceService *-answering: spec.predictor",
+        # The rollout takes its template from what this makes.
+        "in-rt in-colours": "~ serving.kserve.io.InferenceService *-answering: spec.predictor",
+        "in-canary": "~ apps.Deployment *-deployment: spec.template",
         "in-lm": "~ apps.Deployment *-servers: spec.template",
         "in-ba": "~ batch.CronJob *-runs: spec.jobTemplate",
     },
@@ -219,7 +228,9 @@ VERSION: Mapping[str, Mapping[str, str]] = {
             ~ monitoring.AlertPolicy *-alarm-*-first-token: conditions
             ~ monitoring.AlertPolicy *-alarm-*-refused: conditions
         """,
-        "in-rt": "~ serving.kserve.io.InferenceService *-answering: spec.predictor",
+        # The rollout takes its template from what this makes.
+        "in-rt in-colours": "~ serving.kserve.io.InferenceService *-answering: spec.predictor",
+        "in-canary": "~ apps.Deployment *-deployment: spec.template",
         "in-lm": "~ apps.Deployment *-servers: spec.template",
         "in-ba": "~ batch.CronJob *-runs: spec.jobTemplate",
     },
@@ -237,24 +248,44 @@ _SERVERLESS = """
     - sagemaker.EndpointConfiguration acme-ai-dev-*-{#}
 """
 _PASSAGE = "~ lambda.Function *-passage-function: reservedConcurrentExecutions"
-# What a revision may have at most is part of it, so it is released like any other.
+# The ceiling is the service's, so that nothing is released.
 _LARGER = """
-    ~ cloudrunv2.Service *-run-service: scaling template.revision template.scaling
-    ~ workflows.Workflow *-release-workflow: sourceContents.main
+    ~ cloudrunv2.Service *-run-service: scaling
     ~ monitoring.AlertPolicy *-release-ceiling: conditions documentation
 """
-_LARGER_AND_MORE = _LARGER.replace(
-    "run-service: scaling", "run-service: scaling template.maxInstanceRequestConcurrency"
-)
+# How many an instance takes at once follows from `concurrency.max`, and is part of the revision.
+_LARGER_AND_MORE = f"""
+    {_LARGER.replace("scaling", "scaling template.maxInstanceRequestConcurrency template.revision")}
+    ~ workflows.Workflow *-release-workflow: sourceContents.main
+"""
 _THROTTLE = "~ compute.BackendService gateway-to-*: securityPolicy"
 _IN_CLUSTER = {
-    "in-rt": """
+    "in-rt in-colours": """
         ~ serving.kserve.io.InferenceService *-answering: spec.predictor
         ~ keda.sh.ScaledObject *-scaled: spec.maxReplicaCount
     """,
     "in-lm": "~ keda.sh.ScaledObject *-scaled: spec.maxReplicaCount",
     "in-ba": "~ batch.CronJob *-runs: spec.jobTemplate",
 }
+# What pods say of themselves is asked: the bound stands in the question.
+_ASKED = "~ cloudwatch.MetricAlarm *-alarm-*-{}: alarmDescription evaluationCriteria\n"
+_ASKED_GCP = "~ monitoring.AlertPolicy *-alarm-*-{}: conditions documentation\n"
+_ROOM = {
+    "aws": {
+        "in-rt in-colours": [_ASKED.format(sign) for sign in ("ceiling", "saturated")],
+        "in-lm": [_ASKED.format("ceiling")],
+    },
+    "gcp": {
+        "in-rt in-colours": [_ASKED_GCP.format(sign) for sign in ("ceiling", "saturation")],
+        "in-lm": [_ASKED_GCP.format("ceiling")],
+    },
+}
+
+
+def _with_room(cloud: str) -> dict[str, str]:
+    return {name: "\n".join([text, *_ROOM[cloud].get(name, ())]) for name, text in _IN_CLUSTER.items()}
+
+
 MORE: Mapping[str, Mapping[str, str]] = {
     "dev": {
         "rt-package rt-image rt-digest rt-shadowed rt-shadow as-package as-files as-digest co-digest co-image co-canary": _SCALED,
@@ -270,10 +301,14 @@ MORE: Mapping[str, Mapping[str, str]] = {
         """,
         "lm-tokens lm-units": _HIGHER,
         "ed-digest": "",
-        **_IN_CLUSTER,
+        "in-canary": f"""
+            {_HIGHER}
+            ~ keda.sh.ScaledObject *-scaled: spec.maxReplicaCount
+        """,
+        **_with_room("aws"),
     },
     "dev-gcp": {
-        # A deployed model has its bounds from the start.
+        # A deployed model has its bounds from the start: another deployment takes over, as of another version.
         "rt-package rt-image rt-files": """
             ~ workflows.Workflow *-release-workflow: sourceContents.deploy sourceContents.main
             ~ monitoring.AlertPolicy *-release-ceiling: conditions documentation
@@ -284,13 +319,19 @@ MORE: Mapping[str, Mapping[str, str]] = {
         "fn-digest fn-image fn-canary co-digest co-image co-canary": _LARGER + _THROTTLE,
         "ba-package ba-files": "~ workflows.Workflow *-workflow: sourceContents.main",
         "lm-tokens": "~ monitoring.AlertPolicy *-alarm-*-ceiling: conditions documentation",
-        **_IN_CLUSTER,
+        "in-canary": """
+            ~ keda.sh.ScaledObject *-scaled: spec.maxReplicaCount
+            ~ monitoring.AlertPolicy *-alarm-*-ceiling: conditions documentation
+            ~ networking.gke.io.GCPBackendPolicy *-door-guarded: spec.default
+        """,
+        **_with_room("gcp"),
     },
 }
 _PROMISED = """
     ~ cloudwatch.MetricAlarm *-alarm-*-errors: alarmDescription threshold
     ~ cloudwatch.MetricAlarm *-alarm-*-p95: alarmDescription threshold
 """
+_WATCHED = "~ argoproj.io.AnalysisTemplate *-release-watch: spec.metrics"
 _ROLLBACK = "~ cloudwatch.MetricAlarm *-alarm-*-rollback: metricQueries"
 # The workflow watches a release by the same bounds.
 _GUARDED = """
@@ -308,7 +349,11 @@ OBJECTIVE: Mapping[str, Mapping[str, str]] = {
             ~ sfn.StateMachine *-runs: definition.States definition.TimeoutSeconds
         """,
         "nb-lm": _PROMISED.replace("p95", "first-token"),
-        "nb-ed nb-inner-rt nb-inner-lm": "",
+        # A release is watched by the same bounds.
+        "nb-inner-co": _PROMISED + _WATCHED,
+        "nb-ed": "",
+        "nb-inner-rt": _ASKED.format("errors") + _ASKED.format("p95"),
+        "nb-inner-lm": _ASKED.format("errors") + _ASKED.format("first-token"),
         "nb-inner-ba": "~ batch.CronJob *-runs: spec.jobTemplate",
     },
     "dev-gcp": {
@@ -321,7 +366,16 @@ OBJECTIVE: Mapping[str, Mapping[str, str]] = {
             ~ monitoring.AlertPolicy *-alarm-*-errors: conditions documentation
             ~ monitoring.AlertPolicy *-alarm-*-first-token: conditions documentation
         """,
-        "nb-inner-rt nb-inner-lm": "",
+        # What checks tokens counts how many answers were in time.
+        "nb-inner-co": f"""
+            {_WATCHED}
+            ~ apps.Deployment *-deployment: spec.template
+            ~ core.ConfigMap *-door-told: data
+            ~ monitoring.AlertPolicy *-alarm-*-error-rate: conditions documentation
+            ~ monitoring.AlertPolicy *-alarm-*-p95-latency: conditions documentation
+        """,
+        "nb-inner-rt": _ASKED_GCP.format("error-rate") + _ASKED_GCP.format("p95-latency"),
+        "nb-inner-lm": _ASKED_GCP.format("errors") + _ASKED_GCP.format("first-token"),
         "nb-inner-ba": "~ batch.CronJob *-runs: spec.jobTemplate",
     },
 }
@@ -336,7 +390,16 @@ _ON_AWS = f"""
     ~ cloudwatch.Dashboard serving-dashboard-page: dashboardBody
 """
 SHARED: Mapping[str, Mapping[str, str]] = {
-    "dev": {"version": "", "more": _ON_AWS, "removed": _ON_AWS},
+    "dev": {
+        "version": "",
+        "more": _ON_AWS,
+        # The bucket of prompts lets pods in by name.
+        "removed": f"""
+            {_ON_AWS}
+            ~ iam.RolePolicy doors-registrar-policy: policy
+            ~ s3.BucketPolicy logs-policy: policy
+        """,
+    },
     "dev-gcp": {
         # Prompts are logged, and models may be called and are charted, by the name of the model.
         "version": f"""
@@ -349,6 +412,7 @@ SHARED: Mapping[str, Mapping[str, str]] = {
             {_PAGE}
             ~ monitoring.Dashboard serving-2-dashboard-page: dashboardJson
             + compute.SecurityPolicy gateway-throttle-20
+            + compute.SecurityPolicy doors-throttle-20
             ~ monitoring.AlertPolicy gateway-alarm-gateway-blocks: conditions
         """,
         "removed": f"""
@@ -594,12 +658,16 @@ def test_names_and_routes_are_no_matter_of_a_version(stack: str):
 
 @STACKS
 def test_the_version_is_said(stack: str):
-    for name, spec in CHANGED[stack].items():
-        before, after = (
-            graph(stack, change).outputs[CLOUDS[stack]]["serving"]["endpoints"][name]["version"]
-            for change in ("", "version")
-        )
-        assert (before != after) == (spec["model"] in (PACKAGE, IMAGE, CLOUDS_OWN)), name
+    own = CLOUDS_OWN[CLOUDS[stack]]  # type: ignore[index]
+    said = [
+        (PACKAGE, "fraud:{v}"), (IMAGE, "serving:{v}.0.0"), (FILES, "m/{v}/model.tar.gz on serving:1.0.0"),
+        (DIGEST, "m/{v}/model.tar.gz on serving:1.0.0"), (CLOUDS_OWN, own), (WEIGHTS, "llama/{v}/ on vllm-openai:v0.11.2"),
+    ]  # fmt: skip
+    for v, change in enumerate(("", "version"), 1):
+        endpoints = graph(stack, change).outputs[CLOUDS[stack]]["serving"]["endpoints"]
+        for name, spec in CHANGED[stack].items():
+            wanted = next((text for model, text in said if spec["model"] == model), "serving:9.0.0")
+            assert endpoints[name]["version"] == wanted.replace("{v}", str(v)), name
 
 
 # ---- What comes and goes
@@ -681,7 +749,12 @@ def test_every_kind_place_and_release_stands_in_the_tables(stack: str):
     for table in (CHANGED[stack], NEIGHBOURS[stack]):
         assert {spec["kind"] for spec in table.values()} == kinds - missing
         assert {shape(s) for s in table.values()} == {shape(s) for s in CHANGED[stack].values()}
-        assert {kind for kind, within in map(shape, table.values()) if within} == {"realtime", "llm", "batch"}
+        assert {kind for kind, within in map(shape, table.values()) if within} == {
+            "realtime",
+            "container",
+            "llm",
+            "batch",
+        }
 
 
 def test_what_goes_says_why():

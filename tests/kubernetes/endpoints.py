@@ -78,13 +78,13 @@ def served(cloud: CloudName, **changes: Any) -> Callable[[], dict[str, Any]]:
     def args() -> dict[str, Any]:
         whom = text("arn:aws:iam::1:role/it" if cloud == "aws" else "it@acme.iam.gserviceaccount.com")
         arn = "arn:aws:bedrock:us-west-2:1:guardrail/g"
-        guard = Guard(
-            guardrail=text(arn if cloud == "aws" else "projects/p/locations/us-central1/templates/g"),
-            version=text("3"),
-            log=text(
-                f"{bucket}/prompts/endpoints/chat/" if cloud == "aws" else "projects/p/datasets/d/tables/endpoints"
-            ),
-        )
+        template = text(arn if cloud == "aws" else "projects/p/locations/us-central1/templates/g")
+        table = "projects/p/datasets/d/tables/endpoints"
+
+        def guard(name: str, *guardrail: pulumi.Output[str]) -> Guard:
+            log = text(f"{bucket}/prompts/endpoints/{name}/" if cloud == "aws" else table)
+            return Guard(guardrail=(guardrail[0], guardrail[1]) if guardrail else None, log=log)
+
         weights = Artifact(uri=text(f"{bucket}/llama/"))
         found: dict[str, dict[str, Any]] = {
             "fraud": {
@@ -97,8 +97,12 @@ def served(cloud: CloudName, **changes: Any) -> Callable[[], dict[str, Any]]:
                 ),
                 "model": Artifact(uri=text(f"{bucket}/vision/")),
             },
-            "chat": {"spec": endpoint("llm"), "model": weights, "guard": guard},
-            "open": {"spec": endpoint("llm", pool="l4-spot", scale={"min": 1, "max": 3}), "model": weights},
+            "chat": {"spec": endpoint("llm"), "model": weights, "guard": guard("chat", template, text("3"))},
+            "open": {
+                "spec": endpoint("llm", pool="l4-spot", scale={"min": 1, "max": 3}),
+                "model": weights,
+                "guard": guard("open"),
+            },
             "churn": {
                 "spec": endpoint("batch"),
                 "model": Artifact(uri=text(f"{bucket}/churn/")),

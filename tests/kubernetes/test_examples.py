@@ -8,7 +8,7 @@ import pulumi
 import pytest
 
 from components import contracts
-from components.kubernetes.contracts import Door, Spaces
+from components.kubernetes.contracts import Door, Spaces, Watchers
 from components.spec.capacity import Capacity
 from components.spec.training import Distributed
 from preview.record import run
@@ -30,8 +30,10 @@ COMPONENTS = {
     "serving.interceptors": "Interceptors",
     "serving.llm": "Llm",
     "serving.realtime": "RealTime",
+    "serving.release": "Release",
     "serving.router": "Router",
     "serving.spaces": "Spaces",
+    "serving.watchers": "Watchers",
     "training.queues": "Kueue",
     "training.tracking": "Mlflow",
 }
@@ -68,6 +70,7 @@ def given() -> dict[str, Any]:
             routers=own.name,
         ),
         **{name: endpoint(name) for name in ("realtime", "container", "llm", "batch")},
+        "watchers": Watchers(space=own.name, account="watcher", program="watch"),
         "doors": doors("aws", "search"),
         "door": Door(address=own.name, made=[], beside=None),
         "tokens": TOKENS,

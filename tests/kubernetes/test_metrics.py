@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from components.core import monitoring
+from components.core.scrapes import ROLLOUTS
 from components.kubernetes.operations.metrics import KEPT
 from components.spec.capacity import Capacity
 from tests.kubernetes.building import before, built, described, objects, releases
@@ -67,3 +68,16 @@ def test_what_alarms_and_charts_read_is_kept():
     read = set(re.findall(r"kueue_\w+", text))
     assert len(read) >= 2
     assert all(re.fullmatch(KEPT, series) for series in read), read
+
+
+def test_a_controller_is_read_where_it_is_and_after_it():
+    def args() -> dict[str, Any]:
+        return {"controllers": [ROLLOUTS]}
+
+    assert not [name for name in objects(built("aws", args=args), "PodMonitoring") if "rollouts" in name]
+    graph = built("gcp", args=args)
+    found = objects(graph, "PodMonitoring")["argo-rollouts/argo-rollouts"]
+    assert found.get("spec.selector.matchLabels") == dict(ROLLOUTS.labels)
+    [endpoint] = found.get("spec.endpoints")
+    assert (endpoint["port"], endpoint["metricRelabeling"][0]["regex"]) == (8090, "rollout_info")
+    assert "scheme" not in endpoint

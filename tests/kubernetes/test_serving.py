@@ -199,7 +199,7 @@ def test_a_new_version_changes_what_answers_and_never_the_address(cloud: Any):
 
 @pytest.mark.parametrize("cloud", CLOUDS)
 def test_a_version_that_does_not_become_ready_never_answers(cloud: Any):
-    assert RELEASES[cloud, "kubernetes"] == RELEASES[cloud, "llm"] == ("all_at_once",)
+    assert RELEASES[cloud, "llm"] == ("all_at_once",)
     rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
     for each in objects(graph(cloud), "InferenceService").values():
         assert each.get("spec.predictor.deploymentStrategy") == rolling
@@ -214,22 +214,21 @@ def test_a_version_that_does_not_become_ready_never_answers(cloud: Any):
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
-def test_nothing_reaches_a_model_but_past_its_guardrail(cloud: Any):
-    spec = pod(graph(cloud), "Deployment", "serving-risk/chat")
+@pytest.mark.parametrize("name", ["chat", "open"])
+def test_nothing_reaches_a_model_but_past_its_guard(cloud: Any, name: str):
+    spec = pod(graph(cloud), "Deployment", f"serving-risk/{name}")
     vllm, guard = spec["containers"]
     assert "--host=127.0.0.1" in vllm["args"]
     assert "ports" not in vllm
     assert [port["containerPort"] for port in guard["ports"]] == [8000]
     given = variables(guard)
     assert given["UPSTREAM"] == f"http://127.0.0.1:{dict(a.lstrip('-').split('=') for a in vllm['args'])['port']}"
-    assert given["GUARDRAIL_VERSION"] == "3"
-    assert given["PROMPT_LOG"] in {"s3://acme/prompts/endpoints/chat/", "projects/p/datasets/d/tables/endpoints"}
-    code = objects(graph(cloud), "ConfigMap")["serving-risk/chat-code"].inputs["data"]
+    assert given["PROMPT_LOG"] in {f"s3://acme/prompts/endpoints/{name}/", "projects/p/datasets/d/tables/endpoints"}
+    # Without a guardrail nothing is stopped, and all is kept.
+    assert (given.get("GUARDRAIL_VERSION"), "GUARDRAIL" in given) == (("3", True) if name == "chat" else (None, False))
+    code = objects(graph(cloud), "ConfigMap")[f"serving-risk/{name}-code"].inputs["data"]
     assert set(code) == {"guard.py", "weights.py"}
     assert guard["command"] == ["python3", "/code/guard.py"]
-    # Without one vLLM answers by itself.
-    [alone] = pod(graph(cloud), "Deployment", "serving-risk/open")["containers"]
-    assert {"--host=0.0.0.0", "--port=8000"} <= set(alone["args"])
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
@@ -263,15 +262,44 @@ def peers(policy: Resource, way: str) -> list[str]:
 def test_a_team_s_endpoints_are_called_from_its_own_namespace(cloud: Any):
     policies = objects(graph(cloud), "NetworkPolicy")
     assert policies["serving-risk/closed"].get("spec") == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-    assert set(peers(policies["serving-risk/needed"], "ingress")) == {
-        "team-risk", "keda", "gmp-system" if cloud == "gcp" else "amazon-cloudwatch", "inference"
-    }  # fmt: skip
+    collectors = {"gmp-system"} if cloud == "gcp" else set[str]()
+    assert set(peers(policies["serving-risk/needed"], "ingress")) == {"team-risk", "keda", "inference"} | collectors
     assert policies["team-risk/endpoints"].get("spec.policyTypes") == ["Egress"]
-    assert peers(policies["inference/chat"], "ingress") == ["team-risk"]
+    assert peers(policies["inference/chat"], "ingress") == ["team-risk", *collectors]
     assert "serving-risk" in peers(policies["inference/chat"], "egress")
     assert set(peers(policies["team-risk/endpoints"], "egress")) == {"serving-risk", "inference"}
     assert set(peers(policies["serving-vision/needed"], "ingress")) >= {"team-vision"}
     assert policies["inference/closed"].get("spec.podSelector") == {}
+
+
+def test_who_collects_metrics_from_outside_gets_to_what_says_them_and_no_further():
+    ranges = ["10.16.128.0/20", "10.16.144.0/20"]
+    args = lambda: {**served("aws")(), "collectors": ranges}  # noqa: E731 - arguments are made in the program
+    policies = objects(built("aws", args=args), "NetworkPolicy")
+    found: dict[str, set[int]] = {}
+    for name, policy in policies.items():
+        for rule in policy.get("spec.ingress") or []:
+            # A rule that names nobody lets everybody in.
+            assert rule["from"], name
+            if {peer.get("ipBlock", {}).get("cidr") for peer in rule["from"]} & {*ranges}:
+                assert [peer["ipBlock"]["cidr"] for peer in rule["from"]] == ranges
+                found[name] = {each["port"] for each in rule["ports"]}
+    models, routers = ("serving-risk/needed", "serving-vision/needed"), ("inference/chat", "inference/open")
+    assert found == {name: {8080, 8000} if name in models else {15090} for name in (*models, *routers)}
+    ports = {
+        (container["name"], port["containerPort"])
+        for container in pod(built("aws", args=args), "Deployment", "inference/chat")["containers"]
+        for port in container.get("ports", ())
+    }
+    assert ("envoy", 15090) in ports, "the collector finds pods by the ports that they name"
+
+
+def test_google_collects_of_a_router_what_it_counts():
+    monitored = objects(graph("gcp"), "PodMonitoring")["inference/chat"]
+    [asked] = monitored.get("spec.endpoints")
+    assert asked["port"] == 15090
+    assert monitored.get("spec.selector.matchLabels") == {"ai-platform.io/endpoint": "chat"}
+    assert asked["metricRelabeling"][0]["regex"] == "envoy_http_downstream_rq_xx"
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
@@ -347,7 +375,7 @@ def test_a_run_waits_in_its_queue_and_ends_in_time(cloud: Any):
 
 def test_the_router_asks_the_picker_and_believes_nobody_else():
     found = envoy()
-    [listener] = found["static_resources"]["listeners"]
+    listener = found["static_resources"]["listeners"][0]
     [chain] = listener["filter_chains"]
     manager = chain["filters"][0]["typed_config"]
     names = [each["name"] for each in manager["http_filters"]]

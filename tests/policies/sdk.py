@@ -11,6 +11,7 @@ _WIRE = {"enable_dns64": "enableDns64"}
 # Kinds of operators, which no SDK has; all of them are an object's four fields. Sources: the operators' own definitions, at the
 # versions that components/core/eks.py and components/kubernetes pin.
 _KINDS = {
+    "kubernetes:argoproj.io/v1alpha1:Rollout",
     "kubernetes:jobset.x-k8s.io/v1alpha2:JobSet",
     "kubernetes:karpenter.k8s.aws/v1:EC2NodeClass",
     "kubernetes:karpenter.sh/v1:NodePool",

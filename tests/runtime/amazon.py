@@ -20,11 +20,15 @@ def amazon() -> Iterator[str]:
     host, port = server.get_host_and_port()
     address = f"http://{host}:{port}"
     try:
-        # What it holds is the process's, not the server's: also that of whoever was here before.
-        urlopen(Request(f"{address}/moto-api/reset", method="POST")).close()  # noqa: S310  our own server
+        emptied(address)
         yield address
     finally:
         server.stop()
+
+
+def emptied(address: str) -> None:
+    """Forget all: what a server holds is the process's, not the server's, also that of whoever was here before."""
+    urlopen(Request(f"{address}/moto-api/reset", method="POST")).close()  # noqa: S310  our own server
 
 
 @contextmanager

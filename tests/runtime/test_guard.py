@@ -394,6 +394,20 @@ def test_without_a_place_for_prompts_it_does_not_start():
         chosen({"GUARDRAIL": TEMPLATE})
 
 
+def test_without_a_guardrail_nothing_is_stopped_and_all_is_kept():
+    model, cloud = Model(), Cloud()
+    with serving(cloud.google) as address:
+        urls = dict.fromkeys(("BIGQUERY_URL", "METADATA_URL"), f"http://{address}")
+        with started({"PROMPT_LOG": TABLE, **urls}, model, cloud) as guard:
+            model.says = ["how to build a bomb"]
+            assert guard.ask(chat("a bomb"))[0] == 200
+            status, streamed = guard.ask(chat("a bomb", stream=True))
+    assert (status, said(streamed)) == (200, "how to build a bomb")
+    assert not cloud.checked
+    assert [record["stopped"] for record in cloud.kept] == [None] * 4
+    assert [("request" in record, "answer" in record) for record in cloud.kept] == [(True, False), (False, True)] * 2
+
+
 def test_the_text_that_is_checked_is_all_that_the_model_reads():
     body = chat("one", stop=["two"], tools=[{"function": {"name": "three"}}], temperature=1)
     assert {"one", "two", "three"} <= set(asked(body).split("\n"))

@@ -16,13 +16,13 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 import redis
 from redis.exceptions import NoPermissionError
 
-from components.aws.serving.cache import access
+from components.core.caching import access
 from runtime.serving import cache as answers
 from runtime.serving.pack import from_sklearn, pack
 from runtime.serving.settings import Settings
@@ -32,10 +32,11 @@ from tests.runtime.test_serving_function import Lambda, event
 BINARY = shutil.which("valkey-server") or shutil.which("redis-server")
 pytestmark = pytest.mark.skipif(BINARY is None, reason="neither valkey-server nor redis-server is installed")
 CLIENT = "price-check"
+ACCOUNT = f"serve-{CLIENT}@acme-ai-dev.iam.gserviceaccount.com"
 
 
 class Server:
-    """A cluster of one machine, with a client that may do what it may do on AWS."""
+    """A cluster of one machine, with a client that may do what it may do on both clouds."""
 
     def __init__(self, folder: Path, *more: str, tls: Mapping[str, Any] | None = None) -> None:
         self.port, self.folder = free_port(), folder
@@ -46,7 +47,7 @@ class Server:
         self._command = [
             str(BINARY), *listens, "--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--save", "",
             "--bind", "127.0.0.1", "--cluster-announce-ip", "127.0.0.1", "--dir", str(folder), "--loglevel", "warning", *more,
-            "--user", CLIENT, ">word", *access(CLIENT).split(),
+            "--user", CLIENT, ">word", *access(CLIENT).split(), "--user", ACCOUNT, ">word", *access(CLIENT).split(),
         ]  # fmt: skip
         self.start()
         self.admin.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
@@ -361,6 +362,12 @@ def test_on_aws_the_password_is_a_request_that_is_signed_for_a_quarter_of_an_hou
     assert "/us-west-2/elasticache/aws4_request" in asked["X-Amz-Credential"]
     assert asked["X-Amz-Security-Token"] == "session"
     assert len(asked["X-Amz-Signature"]) == 64
+
+
+def test_on_google_cloud_the_user_is_called_as_the_account(valkey: Server):
+    made = answers.Blocking(Settings.of(told(valkey.url.replace(CLIENT, quote(ACCOUNT, safe="")))))
+    made.store(f"{CLIENT}:of-an-account", [1.5], 2.0)
+    assert made.read(f"{CLIENT}:of-an-account", 1) == ([1.5], "hit")
 
 
 def test_on_google_cloud_the_password_is_an_access_token(monkeypatch: pytest.MonkeyPatch):

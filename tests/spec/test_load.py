@@ -412,3 +412,17 @@ def test_an_opened_secret_is_no_difference(project: Path):
     given = config(project, "dev")
     given["ai-platform:operations"] = '{"webhook": "https://hooks.example.com/T/secret"}'
     assert str(load(project, "dev", config=given).operations.webhook) == "[secret]"
+
+
+@pytest.mark.parametrize(("project_id", "refused"), [("acme-ai-staging-" + "x" * 12, False), ("x" * 30, True)])
+def test_a_database_of_google_cloud_takes_the_names_of_whoever_signs_in(project: Path, project_id: str, refused: bool):
+    content = yaml.safe_load((project / "stacks/Pulumi.staging-gcp.yaml").read_text())
+    where = content["config"]["ai-platform:cloud"]["gcp"]
+    change(project, "staging-gcp", cloud={"gcp": {**where, "project": project_id}})
+    if not refused:
+        assert len(project_id) == 28
+        assert load(project, "staging-gcp", today=TODAY).cloud.gcp
+        return
+    found = problems(project, "staging-gcp")["cloud.gcp.project"]
+    assert "63 at most" in found[1]
+    assert "a project id of" in found[2]

@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from components.core.answering import COLD_START_MS, NEVER_ZERO, RELEASES
 from components.spec import checks_serving
 from components.spec.capacity import Capacity
 from components.spec.endpoints import alarms, answering, fitting, instances, requests_per_second
 from components.spec.load import load
-from components.spec.serving import Async, Batch, Compute, Container, Function, Llm, RealTime, Serverless
+from components.spec.serving import Async, Batch, Compute, Container, Function, Llm, Pretrained, RealTime, Serverless
 from tests.spec.test_load import TODAY, problems
 
 PROMISED = {"p95_ms": 2000, "requests_per_month": 20_000_000}
@@ -119,14 +121,21 @@ CASES: dict[str, tuple[str, dict[str, Any], str, str, str]] = {
     "more than the pool has": ("dev", endpoint("llm", **{**WEIGHTS, "scale": {"max": 30}}), f"{AT}.scale.max", "l4-spot has 8", "nodes.max"),
     "an accelerator without a pool": ("dev", endpoint("realtime", **CLUSTER, compute={"accelerator": "nvidia-l4"}), f"{AT}.pool", "comes from a pool", "l4-spot"),
     "a rate in a cluster": ("dev", endpoint("realtime", **{**CLUSTER, "scale": {"max": 3, "target": {"requests_per_second": 5}}}), f"{AT}.scale.target", "keeps no rates", "concurrency"),
-    "a canary in a cluster": ("dev", endpoint("realtime", **CLUSTER, release={"strategy": "canary"}), f"{AT}.release.strategy", "canary is not there", "kind: realtime"),
+    "a canary that is less than a pod": ("dev", endpoint("realtime", **{**CLUSTER, "scale": {"min": 2, "max": 4}}, release={"strategy": "canary", "percent": 10}), f"{AT}.release.percent", "one beside 2 has 33 percent, not 10", "33 or more, or scale.min: 9, or strategy: blue_green"),
+    "a canary of one pod": ("dev-gcp", endpoint("realtime", **CLUSTER, release={"strategy": "canary", "percent": 49}), f"{AT}.release.percent", "one beside 1 has 50 percent", "50 or more, or scale.min: 2"),
+    "a canary of none": ("dev", endpoint("realtime", **ASLEEP, release={"strategy": "canary", "percent": 50}, objective=SLOW), f"{AT}.scale.min", "there may be none", "1 or more, or strategy: all_at_once"),
+    "two colours of none": ("dev-gcp", endpoint("realtime", **ASLEEP, release={"strategy": "blue_green"}, objective=SLOW), f"{AT}.scale.min", "there may be none", "1 or more, or strategy: all_at_once"),
+    "two colours that do not fit": ("dev", endpoint("realtime", **{**CLUSTER, "scale": {"min": 1, "max": 5}}, **ON_L4, release={"strategy": "blue_green"}), f"{AT}.scale.max", "10 accelerators with its release, and l4-spot has 8", "nodes.max"),
+    "a canary that does not fit": ("dev", endpoint("realtime", **{**CLUSTER, "scale": {"min": 1, "max": 8}}, **ON_L4, release={"strategy": "canary", "percent": 50}), f"{AT}.scale.max", "9 accelerators with its release, and l4-spot has 8", "nodes.max"),
+    "a shadow in a cluster": ("dev", endpoint("realtime", **CLUSTER, release={"strategy": "shadow", "model": {"image": "serving:2.0.0"}}), f"{AT}.release.strategy", "shadow is not there", "kind: realtime"),
     "a canary of a language model of ours": ("dev", endpoint("llm", **WEIGHTS, release={"strategy": "canary"}), f"{AT}.release.strategy", "canary is not there", "all_at_once"),
-    "an alarm that takes nothing back": ("dev", endpoint("realtime", **CLUSTER, release={"strategy": "all_at_once", "rollback_on": ["error_rate"]}), f"{AT}.release.rollback_on", "does not become ready", "server: managed"),
+    "an alarm that takes nothing back": ("dev", endpoint("realtime", **CLUSTER, release={"strategy": "all_at_once", "rollback_on": ["error_rate"]}), f"{AT}.release.rollback_on", "does not become ready", "strategy: canary or blue_green"),
+    "a watch of a language model of ours": ("dev", endpoint("llm", **WEIGHTS, release={"strategy": "all_at_once", "bake_minutes": 5}), f"{AT}.release.bake_minutes", "does not become ready", "no bake_minutes"),
     "identities before a cluster": ("dev", endpoint("realtime", **CLUSTER, api={**API, "auth": "iam"}), f"{AT}.api.auth", "not identities of the cloud", "jwt, or server: managed"),
     "identities before a container in a cluster": ("dev-gcp", endpoint("container", server="kubernetes", api={**API, "auth": "iam"}), f"{AT}.api.auth", "not identities of the cloud", "server: managed"),
     "a port of what checks tokens": ("dev-gcp", endpoint("container", server="kubernetes", port=15443), f"{AT}.port", "tokens are checked", "another than 15000"),
     "a pool without a cluster, of a container": ("dev", endpoint("container", pool="l4-spot"), f"{AT}.pool", "has no pool", "server: kubernetes"),
-    "a canary of a container in a cluster": ("dev", endpoint("container", server="kubernetes", release={"strategy": "canary"}), f"{AT}.release.strategy", "canary is not there", "kind: realtime"),
+    "a canary of a container that is less than a pod": ("dev", endpoint("container", server="kubernetes", release={"strategy": "canary"}), f"{AT}.release.percent", "one beside 1 has 50 percent, not 10", "strategy: blue_green"),
     "a rate of a container in a cluster": ("dev", endpoint("container", server="kubernetes", scale={"max": 3, "target": {"requests_per_second": 5}}), f"{AT}.scale.target", "keeps no rates", "concurrency"),
     "a container of a cluster at zero": ("dev-gcp", endpoint("container", server="kubernetes", scale={"min": 0, "max": 3}, objective=SLOW), f"{AT}.scale.min", "does not scale to zero", "serverless"),
     "an archive of a container in a cluster": ("dev", endpoint("container", server="kubernetes", model={"image": "serving:1.0.0", "artifact": {"path": "a.tar.gz"}}), f"{AT}.model.artifact.sha256", "whose digest", "pack"),
@@ -281,6 +290,35 @@ def test_caches_and_services_belong_to_somebody(project: Path):
     assert found["serving.services.speech.on"][1:] == ("the environment is not on gcp", "one of: aws")
 
 
+@pytest.mark.parametrize(
+    ("expected", "cap", "ceiling"), [(5, None, 10), (5, 5, 5), (5, 6, 6), (5, 1_000_000, 1_000_000), (5, 4, None)]
+)
+def test_a_ceiling_is_never_below_what_is_expected(project: Path, expected: int, cap: int | None, ceiling: int | None):
+    service = {"teams": ["risk"], "calls_per_day": expected} | ({"cap_calls_per_day": cap} if cap else {})
+    describe(project, "dev", serving={"services": {"vision": service}})
+    if ceiling is None:
+        wrong = "a ceiling of 4 is below the 5 calls that are expected"
+        assert problems(project, "dev")["serving.services.vision.cap_calls_per_day"][1:] == (
+            wrong, "5 or more, or nothing for twice that",
+        )  # fmt: skip
+    else:
+        assert load(project, "dev").serving.services["vision"].ceiling == ceiling
+
+
+@pytest.mark.parametrize("key", ["calls_per_day", "cap_calls_per_day"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, "many"])
+def test_calls_are_counted_in_whole_ones(project: Path, key: str, value: Any):
+    service = {"teams": ["risk"], "calls_per_day": 5} | {key: value}
+    describe(project, "dev", serving={"services": {"vision": service}})
+    assert f"serving.services.vision.{key}" in problems(project, "dev")
+
+
+@given(st.integers(1, 10**9), st.none() | st.integers(1, 10**9))
+def test_without_a_word_twice_what_is_expected_may_be_called(expected: int, cap: int | None):
+    spec = Pretrained(teams=["risk"], calls_per_day=expected, cap_calls_per_day=cap)
+    assert spec.ceiling == (2 * expected if cap is None else cap)
+
+
 # What else of the environment has to be reached.
 OTHERS = ["secretsmanager", "sagemaker.api", "sagemaker.runtime"]
 
@@ -324,7 +362,6 @@ CLIENTS: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "a language model": ("dev-gcp", endpoint("llm"), "ask no cache of ours", "a client that asks it"),
     "a language model of ours": ("dev", endpoint("llm", **WEIGHTS), "ask no cache of ours", "a client that asks it"),
     "devices": ("dev", endpoint("edge"), "not in the network", "no client"),
-    "another team on Google Cloud": ("dev-gcp", endpoint("function", team="vision"), "vision's", "a cache of vision, or on: aws"),
 }  # fmt: skip
 
 
@@ -347,10 +384,11 @@ def test_what_has_a_container_of_ours_in_the_network_uses_one(project: Path, sta
     assert load(project, stack).serving.caches["answers"].clients == sorted(able)
 
 
-def test_on_aws_endpoints_of_several_teams_share_one(project: Path):
+@pytest.mark.parametrize("stack", ["dev", "dev-gcp"])
+def test_endpoints_of_several_teams_share_one(project: Path, stack: str):
     serving = {"caches": {"answers": {"team": "risk", "clients": ["score"]}}}
-    describe(project, "dev", serving=serving, score=endpoint("function", team="vision"))
-    assert load(project, "dev").serving.caches["answers"].clients == ["score"]
+    describe(project, stack, serving=serving, score=endpoint("function", team="vision"))
+    assert load(project, stack).serving.caches["answers"].clients == ["score"]
 
 
 def test_an_endpoint_has_one_cache_and_is_its_client_once(project: Path):
@@ -495,6 +533,8 @@ def test_what_follows_from_an_objective():
         ("realtime", {"release": {"strategy": "canary"}}, 20),
         ("realtime", {"release": {"strategy": "shadow", "model": {"package": "fraud", "version": "3"}}}, 20),
         ("realtime", {"server": "kubernetes"}, 11),
+        ("realtime", {"server": "kubernetes", "release": {"strategy": "canary"}}, 11),
+        ("realtime", {"server": "kubernetes", "release": {"strategy": "blue_green"}}, 20),
         ("batch", {"machines": 3}, 3),
         ("function", {}, 0),
         ("edge", {}, 0),

@@ -15,6 +15,8 @@ from components.scope import Component, Scope
 _COMPARISONS = MappingProxyType(
     {">": "GreaterThanThreshold", ">=": "GreaterThanOrEqualToThreshold", "<": "LessThanThreshold"}
 )
+_RECOVERED = 300
+"""Seconds that it has to be over for, where a query is asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,8 @@ class Alarms(Component):
     Owns the alarms. Never owns what they look at, nor the topics that they publish to. Each tells when it starts and when
     it is over.
 
-    Costs a month 0.10 USD for each series that an alarm looks at (us-east-1, 2026-09). A destroy takes them away.
+    Costs a month 0.10 USD for each series that an alarm looks at (us-east-1, 2026-09); what one with a query costs stands with
+    who makes it. A destroy takes them away.
 
     >>> failed = Metric(namespace="AWS/Batch", name="Failed", statistic="Sum")
     >>> alarm = Alarm(
@@ -57,6 +60,8 @@ class Alarms(Component):
         self.finish(self.outputs)
 
     def _alarm(self, alarm: Alarm, topics: Sequence[Text]) -> Text:
+        if alarm.promql is not None:
+            return self._asking(alarm, alarm.promql, topics)
         one = next(iter(alarm.metrics.values())) if alarm.expression is None else None
         return aws.cloudwatch.MetricAlarm(
             f"{self.name}-{alarm.name}",
@@ -73,6 +78,25 @@ class Alarms(Component):
             evaluation_periods=alarm.periods,
             datapoints_to_alarm=alarm.breaching or alarm.periods,
             treat_missing_data=alarm.missing,
+            alarm_actions=list(topics),
+            ok_actions=list(topics),
+            opts=self.options(),
+        ).arn
+
+    def _asking(self, alarm: Alarm, promql: str, topics: Sequence[Text]) -> Text:
+        """One with a query, which takes none of the arguments of the others ("PromQL alarms")."""
+        return aws.cloudwatch.MetricAlarm(
+            f"{self.name}-{alarm.name}",
+            name=self.scope.names.of(alarm.name),
+            alarm_description=alarm.description,
+            evaluation_criteria={
+                "promql_criteria": {
+                    "query": promql,
+                    "pending_period": alarm.period * alarm.periods,
+                    "recovery_period": _RECOVERED,
+                }
+            },
+            evaluation_interval=alarm.period,
             alarm_actions=list(topics),
             ok_actions=list(topics),
             opts=self.options(),

@@ -13,7 +13,7 @@ from components.aws.blocks.workload import Workload, WorkloadArgs
 from components.contracts import Text, Zone
 from components.core import hosting, iam
 from components.scope import Component, Scope
-from components.spec.models import Container, Package
+from components.spec.models import Container, Package, called
 
 Use = Literal["read", "write"]
 _PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
@@ -76,6 +76,7 @@ class Served:
     content: Mapping[str, Any]
     """What makes it, known before anything is built."""
     version: str
+    """What outputs call it."""
     package: Text | None = None
     """ARN of the version."""
     image: pulumi.Input[str] | None = None
@@ -105,14 +106,14 @@ def served(
         version = model.version
         return Served(
             content=content,
-            version=version,
+            version=called(model),
             package=group.apply(lambda arn: hosting.package(arn, version)),
             statements=statements,
         )
     artifact = model.artifact
     return Served(
         content=content,
-        version=model.image.rpartition("/")[2],
+        version=called(model),
         image=image or model.image,
         artifact=Place(zone=zone, path=artifact.path, use="read") if artifact and zone else None,
         sha256=artifact.sha256 if artifact else None,

@@ -12,15 +12,15 @@ from components.scope import Component, Scope
 
 # Services that the platform is made of, for all that it is to hold; what is not here, no identity of the environment can use.
 _SERVICES = (
-    "access-analyzer", "acm", "apigateway", "application-autoscaling", "athena", "autoscaling", "backup", "batch",
-    "bedrock", "budgets", "ce", "cloudformation", "cloudtrail", "cloudwatch", "codedeploy", "cognito-idp", "comprehend",
-    "config", "cost-optimization-hub", "dynamodb", "ebs", "ec2", "ec2messages", "ecr", "ecs", "eks", "eks-auth",
-    "elasticache", "elasticfilesystem", "elasticloadbalancing", "emr-serverless", "events", "execute-api", "firehose",
-    "fsx", "glue", "guardduty", "health", "iam", "inspector2", "iot", "kinesis", "kms", "lakeformation", "lambda", "logs",
-    "oam", "pipes", "polly", "rds", "rds-data", "rekognition", "resource-groups", "route53", "route53resolver", "s3",
-    "s3tables", "s3vectors", "sagemaker", "sagemaker-mlflow", "scheduler", "secretsmanager", "securityhub", "servicequotas",
-    "signer", "sns", "sqs", "ssm", "ssmmessages", "states", "sts", "tag", "textract", "transcribe", "translate", "wafv2",
-    "xray",
+    "access-analyzer", "acm", "apigateway", "application-autoscaling", "aps", "athena", "autoscaling", "backup",
+    "batch", "bedrock", "budgets", "ce", "cloudformation", "cloudtrail", "cloudwatch", "codedeploy", "cognito-idp",
+    "comprehend", "config", "cost-optimization-hub", "dynamodb", "ebs", "ec2", "ec2messages", "ecr", "ecs", "eks",
+    "eks-auth", "elasticache", "elasticfilesystem", "elasticloadbalancing", "emr-serverless", "events", "execute-api",
+    "firehose", "fsx", "glue", "guardduty", "health", "iam", "inspector2", "iot", "kinesis", "kms", "lakeformation",
+    "lambda", "logs", "oam", "pipes", "polly", "rds", "rds-data", "rekognition", "resource-groups", "route53",
+    "route53resolver", "s3", "s3tables", "s3vectors", "sagemaker", "sagemaker-mlflow", "scheduler", "secretsmanager",
+    "securityhub", "servicequotas", "signer", "sns", "sqs", "ssm", "ssmmessages", "states", "sts", "tag", "textract",
+    "transcribe", "translate", "wafv2", "xray",
 )  # fmt: skip
 # Services with one endpoint for the world, mostly in us-east-1 ("AWS: Denies access to AWS based on the requested Region",
 # IAM User Guide), and calls of S3 that are answered there.

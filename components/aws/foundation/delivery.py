@@ -23,13 +23,14 @@ _CONTENTS = (
 
 # What a preview compares that those two policies do not show (versions 85 and 43, 2026-03).
 _SETTINGS = (
-    "application-autoscaling:ListTagsForResource", "batch:DescribeJobQueues", "batch:DescribeSchedulingPolicies",
-    "batch:ListTagsForResource", "bedrock:GetDataSource", "bedrock:GetGuardrail", "bedrock:GetKnowledgeBase",
-    "budgets:ListTagsForResource", "budgets:ViewBudget", "ce:ListCostAllocationTags", "cloudformation:DescribeType",
-    "cloudformation:GetResource", "ecr:DescribePullThroughCacheRules", "ecr:DescribeRepositoryCreationTemplates",
-    "eks:DescribeAccessEntry", "eks:DescribeAddon", "eks:DescribePodIdentityAssociation", "eks:DescribeUpdate",
-    "eks:ListPodIdentityAssociations", "iot:GetIndexingConfiguration", "iot:GetTopicRule", "iot:GetV2LoggingOptions",
-    "lambda:GetAlias", "lambda:GetEventSourceMapping", "lambda:GetFunction", "lambda:GetFunctionRecursionConfig",
+    "application-autoscaling:ListTagsForResource", "aps:DescribeScraper", "aps:ListTagsForResource", "batch:DescribeJobQueues",
+    "batch:DescribeSchedulingPolicies", "batch:ListTagsForResource", "bedrock:GetDataSource", "bedrock:GetGuardrail",
+    "bedrock:GetKnowledgeBase", "budgets:ListTagsForResource", "budgets:ViewBudget", "ce:ListCostAllocationTags",
+    "cloudformation:DescribeType", "cloudformation:GetResource", "ecr:DescribePullThroughCacheRules",
+    "ecr:DescribeRepositoryCreationTemplates", "eks:DescribeAccessEntry", "eks:DescribeAddon",
+    "eks:DescribePodIdentityAssociation", "eks:DescribeUpdate", "eks:ListPodIdentityAssociations",
+    "iot:GetIndexingConfiguration", "iot:GetTopicRule", "iot:GetV2LoggingOptions", "lambda:GetAlias",
+    "lambda:GetEventSourceMapping", "lambda:GetFunction", "lambda:GetFunctionRecursionConfig",
     "lambda:GetProvisionedConcurrencyConfig", "s3vectors:GetIndex", "s3vectors:GetVectorBucket",
     "s3vectors:ListTagsForResource", "sagemaker:GetModelPackageGroupPolicy", "scheduler:GetSchedule*",
     "scheduler:ListTagsForResource", "signer:GetSigningProfile", "signer:ListTagsForResource", "sns:GetSubscriptionAttributes",
@@ -154,6 +155,10 @@ _RELEASES = (
     "codedeploy:*Application", "codedeploy:*DeploymentConfig", "codedeploy:*DeploymentGroup", "codedeploy:ListTagsForResource",
     "codedeploy:TagResource", "codedeploy:UntagResource",
 )  # fmt: skip
+_COLLECTORS = (
+    "aps:CreateScraper", "aps:DeleteScraper", "aps:DescribeScraper", "aps:ListTagsForResource", "aps:TagResource",
+    "aps:UntagResource", "aps:UpdateScraper",
+)  # fmt: skip
 # Neither ecs:RunTask nor ecs:ExecuteCommand.
 _CONTAINERS = (
     "ecs:*Cluster", "ecs:*Service", "ecs:DescribeClusters", "ecs:DescribeService*", "ecs:ListServiceDeployments",
@@ -267,7 +272,8 @@ _LINKED_ROLES = (
     "eks-nodegroup.amazonaws.com", "eks.amazonaws.com", "elasticache.amazonaws.com", "elasticloadbalancing.amazonaws.com",
     "fsx.amazonaws.com", "hyperpod.sagemaker.amazonaws.com", "inspector2.amazonaws.com", "pullthroughcache.ecr.amazonaws.com",
     "rds.amazonaws.com", "replication.ecr.amazonaws.com", "sagemaker.amazonaws.com",
-    "sagemaker.application-autoscaling.amazonaws.com", "servicequotas.amazonaws.com", "wafv2.amazonaws.com", _LINKS,
+    "sagemaker.application-autoscaling.amazonaws.com", "scraper.aps.amazonaws.com", "servicequotas.amazonaws.com",
+    "wafv2.amazonaws.com", _LINKS,
 )  # fmt: skip
 
 
@@ -674,8 +680,11 @@ class Delivery(Component):
                 when={"ArnLike": {"lambda:FunctionArn": functions}},
             ),
             iam.allow(["lambda:ListTags", "lambda:TagResource", "lambda:UntagResource"], [mappings], sid="TheirTags"),
-            # The program calls the function that starts a release, once a version.
-            iam.allow(["lambda:InvokeFunction"], [f"{functions}-starter"], sid="StartsReleases"),
+            # The program calls the function that starts a release, once a version, and that which gives services back, before
+            # these go.
+            iam.allow(
+                ["lambda:InvokeFunction"], [f"{functions}-starter", f"{functions}-ceilings"], sid="StartsReleases"
+            ),
         ]
 
     def _caches_and_fleets(self) -> list[iam.Statement]:
@@ -683,6 +692,16 @@ class Delivery(Component):
         at, mine, cache = f"{scope.region}:{scope.account}", scope.names.of("*"), self._cut("cache")
         fleets = ("jobtemplate", "policy", "rolealias", "thinggroup", "thingtype")
         return [
+            # It is made for a cluster, and has an id that nobody knows beforehand.
+            iam.allow(
+                _COLLECTORS,
+                [
+                    f"arn:aws:aps:{at}:scraper/*",
+                    f"arn:aws:eks:{at}:cluster/{mine}",
+                    f"arn:aws:cloudwatch:{at}:dataset/default",
+                ],
+                sid="CollectorsOfMetrics",
+            ),
             iam.allow(
                 _CACHES,
                 [f"arn:aws:elasticache:{at}:{kind}:{cache}" for kind in ("serverlesscache", "user", "usergroup")],

@@ -130,6 +130,7 @@ class Network(Component):
             else {},
             public_subnets=[after(subnet.id, *rest, *recorded) for subnet, *rest in public] if args.public else [],
             public_ranges=[str(cidr) for cidr in self._plan.public] if args.public else [],
+            data_ranges=[str(cidr) for cidr in self._plan.data],
         )
         self.finish(self.outputs)
 

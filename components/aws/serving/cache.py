@@ -67,9 +67,9 @@ class Cache(Component):
         self._args = args
         self.physical = scope.names.of(name, "cache")
         group = self._group()
-        users = {client: self._user(client, access(client)) for client in sorted(args.clients)}
+        users = {client: self._user(client, caching.access(client)) for client in sorted(args.clients)}
         # A group has somebody in it; without clients that is one who may do nothing, and whom no role may be.
-        known = users or {"": self._user("", "on -@all")}
+        known = users or {"": self._user("", caching.NOBODY)}
         members = aws.elasticache.UserGroup(
             f"{name}-users",
             user_group_id=self.physical,
@@ -160,15 +160,6 @@ class Cache(Component):
             tags=dict(self._args.tags),
             opts=self.options(),
         )
-
-
-def access(client: str) -> str:
-    """What a client may: reads and writes of its own keys, and to ask where they are; it empties, lists and sets up nothing.
-
-    >>> access("chat")
-    'on ~chat:* -@all +@read +@write +@connection -@dangerous +cluster|nodes +cluster|shards +cluster|slots'
-    """
-    return f"on ~{client}:* -@all +@read +@write +@connection -@dangerous +cluster|nodes +cluster|shards +cluster|slots"
 
 
 def alarms(name: str, physical: str, max_gib: int) -> Iterator[Alarm]:

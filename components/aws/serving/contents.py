@@ -1,6 +1,6 @@
 """Serving: the table of contents. What is built, in which order, and what each part hands to the next."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +25,8 @@ from components.aws.serving.passage import Passage, PassageArgs
 from components.aws.serving.realtime import RealTime, RealTimeArgs
 from components.aws.serving.serverless import Serverless, ServerlessArgs
 from components.aws.serving.services import Services, ServicesArgs
-from components.core import in_cluster
+from components.aws.serving.watch import Watch, WatchArgs
+from components.core import in_cluster, scrapes
 from components.core.accelerators import Machine
 from components.core.cloudwatch_rows import bodies
 from components.core.fronts import fronts
@@ -226,12 +227,13 @@ def build(
             found[name] = Passage(f"{name}-passage", passage, scope=scope, parent=parent).outputs
     if plan.prompted(environment, "aws"):
         _prompts(environment, base, scope, parent)
+    watched = _watch(environment, base, training.cluster, scope, parent)
     return contracts.Serving(
         endpoints={**found, **training.served},
         caches=caches,
         services=_services(environment, base, training, scope, parent),
         gateway=gateway,
-        dashboards=_pages(environment, found, retrieval, training, scope, parent),
+        dashboards=_pages(environment, found, retrieval, training, watched, scope, parent),
     )
 
 
@@ -240,18 +242,22 @@ def _pages(
     endpoints: Mapping[str, contracts.Endpoint],
     retrieval: contracts.Retrieval,
     training: contracts.Training,
+    watched: Mapping[str, Sequence[contracts.Text]],
     scope: Scope,
     parent: pulumi.Resource,
 ) -> list[contracts.Dashboard]:
-    """A row for everything that answers, on as many pages as it takes."""
+    """A row for everything that answers, on as many pages as it takes; `watched` are alarms that stand with no endpoint."""
     cluster = training.cluster
     served = {
-        name: in_cluster.aws(name, spec, cluster.physical_name, scope.region)
+        name: in_cluster.aws(name, spec, cluster.physical_name, scope.region, watched.get(name, ()))
         for name, spec in answering(environment, "aws").items()
         if cluster and where(spec) == "kubernetes"
     }
     # Who is reached from the internet is seen by what is in front of it.
-    served |= {name: replace(served[name], charts=row.charts, alarms=row.alarms) for name, row in training.rows.items()}
+    served |= {
+        name: replace(served[name], charts=row.charts, alarms=[*row.alarms, *watched.get(name, ())])
+        for name, row in training.rows.items()
+    }
     found = bodies({**served, **plan.rows(endpoints, retrieval)}, f"Serving in {environment.name}")
     return [
         Dashboard(f"{page}-dashboard", DashboardArgs(called=page, body=body), scope=scope, parent=parent).outputs
@@ -308,6 +314,34 @@ def caches(
     }
 
 
+def _watch(
+    environment: Environment,
+    base: contracts.Foundation,
+    cluster: contracts.Cluster | None,
+    scope: Scope,
+    parent: pulumi.Resource,
+) -> Mapping[str, Sequence[contracts.Text]]:
+    """What watches endpoints in the cluster by what is read there, where there are any: their alarms, by name."""
+    if cluster is None or not (found := in_cluster.watches(environment, "aws", cluster.physical_name)):
+        return {}
+    told = base.notifications
+    args = WatchArgs(
+        endpoints=found,
+        scrapes=list(
+            scrapes.scrapes(
+                *in_cluster.spaces(in_cluster.watched(environment, "aws").values()),
+                in_cluster.controllers(environment, "aws"),
+            )
+        ),
+        cluster=cluster,
+        network=base.network,
+        critical=told.critical,
+        warning=told.warning,
+        teams=told.teams,
+    )
+    return Watch("watch", args, scope=scope, parent=parent).outputs.alarms
+
+
 def _services(
     environment: Environment,
     base: contracts.Foundation,
@@ -323,7 +357,12 @@ def _services(
         identities=training.queues.identities if training.queues else {},
         tags={team: plan.team_tags(environment, team) for team in environment.teams},
         network=base.network,
+        compute_key=base.keys.domains["compute"],
+        logs_key=base.keys.domains["logs"],
+        boundary=base.boundary,
+        critical=base.notifications.critical,
         warning=base.notifications.warning,
+        teams=base.notifications.teams,
     )
     return Services("services", args, scope=scope, parent=parent).outputs
 

@@ -18,6 +18,7 @@ from components.core.cloudwatch_rows import row
 from components.core.hosting import digest, repository
 from components.scope import Component, Scope, after
 from components.spec import serving
+from components.spec.models import called
 
 _HOUR = 3600
 _ENOUGH = 10
@@ -113,7 +114,7 @@ class Edge(Component):
         self.outputs = contracts.Endpoint(
             id=after(group.arn, *ready),
             address=after(arn, *ready),
-            version=pulumi.Output.from_input(args.image),
+            version=pulumi.Output.from_input(called(args.spec.model)),
             row=row(
                 name,
                 args.spec.kind,

@@ -28,12 +28,10 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Guard:
-    """The guardrail that prompts and answers pass, and where they are kept."""
+    """The guardrail that prompts and answers pass, where there is one, and where they are kept."""
 
-    id: contracts.Text
-    """Its ARN."""
-    key: contracts.Key
-    """Encrypts it."""
+    guardrail: tuple[contracts.Text, contracts.Key] | None = None
+    """Its ARN, and the key that encrypts it."""
     prompts: Place
     """A folder of the zone of prompts, to whose other folders nothing of this endpoint's is written."""
 
@@ -60,9 +58,9 @@ class Pod(Component):
     """The identity of one endpoint's pods: a role that they alone are given, through EKS Pod Identity.
 
     It reads what it is told to, the endpoint's model in all of its versions, and nothing beside it; a run over many records also
-    what it is run over, and writes its own folder; a language model with a guardrail applies that one, and adds to its own folder
-    of the zone of prompts what it is asked and answers, which it cannot read again; a client of a cache connects to that one, as
-    itself. Who can read prompts, and for how long they stay, is the zone's (`Prompts`).
+    what it is run over, and writes its own folder; a language model applies its guardrail, where it has one, and adds to its own
+    folder of the zone of prompts what it is asked and answers, which it cannot read again; a client of a cache connects to that
+    one, as itself. Who can read prompts, and for how long they stay, is the zone's (`Prompts`).
 
     Owns the role and its association with the pods. Never owns the pods, their namespace, a bucket, a key or a guardrail.
 
@@ -129,10 +127,16 @@ class Pod(Component):
         return found
 
     def _guarded(self, guard: Guard) -> list[iam.Statement]:
+        applies: list[iam.Statement] = []
+        if guard.guardrail is not None:
+            arn, key = guard.guardrail
+            applies = [
+                iam.allow(["bedrock:ApplyGuardrail"], [arn]),
+                # Whoever applies a guardrail decrypts it (Bedrock, "Create a customer managed key for your guardrail").
+                iam.allow(["kms:Decrypt"], [key.id], when=iam.via(self.scope.region, "bedrock")),
+            ]
         return [
-            iam.allow(["bedrock:ApplyGuardrail"], [guard.id]),
-            # Whoever applies a guardrail decrypts it (Bedrock, "Create a customer managed key for your guardrail").
-            iam.allow(["kms:Decrypt"], [guard.key.id], when=iam.via(self.scope.region, "bedrock")),
+            *applies,
             iam.allow(
                 ["s3:PutObject"], [pulumi.Output.concat(guard.prompts.bucket.resource, f"/{guard.prompts.path}*")]
             ),

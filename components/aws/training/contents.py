@@ -29,6 +29,7 @@ from components.aws.training.workbench import User, Workbench, WorkbenchArgs
 from components.aws.training.workbench import Zone as WorkbenchZone
 from components.core.cloudwatch import Watched, dashboard, training_alarms
 from components.core.fronts import fronts
+from components.core.in_cluster import watched as watched_here
 from components.kubernetes.contracts import Located, Served, Verification, pod, served, wanted
 from components.kubernetes.environment import InClusterArgs
 from components.kubernetes.environment import build as build_in_cluster
@@ -42,6 +43,7 @@ from components.spec.environment import Environment
 from components.spec.foundation import Aws
 from components.spec.quotas import quotas, system_machine
 from components.spec.serving import Container as Service
+from components.spec.serving import Llm as LanguageModel
 from components.spec.serving import RealTime
 
 
@@ -169,6 +171,7 @@ def build(
                 endpoints=_served(environment, base, registry, guardrails, caches, cluster, scope, parent),
                 doors=doors,
                 tokens=environment.serving.tokens,
+                collectors=base.network.data_ranges if watched_here(environment, "aws") else (),
             ),
             scope=scope,
             parent=parent,
@@ -321,10 +324,9 @@ def _served(
         zone = plan.zone(environment, base, at.zone)
         return Place(bucket=zone.bucket, key=zone.key, path=at.path)
 
-    def guard(name: str, guardrail: str) -> PodGuard:
+    def guard(name: str, guardrail: str | None) -> PodGuard:
         return PodGuard(
-            id=guardrails.ids[guardrail],
-            key=base.keys.domains["models"],
+            guardrail=(guardrails.ids[guardrail], base.keys.domains["models"]) if guardrail else None,
             prompts=place(Located(zone=environment.retrieval.prompt_zone, path=folder(name))),
         )
 
@@ -336,7 +338,7 @@ def _served(
             pod=endpoint.pod,
             reads={what: place(at) for what, at in endpoint.reads.items()},
             writes=place(endpoint.writes) if endpoint.writes else None,
-            guard=guard(name, endpoint.guardrail) if endpoint.guardrail else None,
+            guard=guard(name, endpoint.spec.guardrail) if isinstance(endpoint.spec, LanguageModel) else None,
             cache=entries.get(name),
             boundary=base.boundary,
             tags={**plan.team_tags(environment, endpoint.spec.team), "endpoint": name},

@@ -19,11 +19,13 @@ from components.gcp.blocks.rollout import Platform, Rollout, RolloutArgs, guarde
 from components.gcp.blocks.workload import Grant, Workload, WorkloadArgs, connect
 from components.scope import Component, Scope, after
 from components.spec.endpoints import Alarm as Sign
-from components.spec.models import Container
+from components.spec.models import Container, called
 from components.spec.releases import Release
 
 _READ = "roles/storage.objectViewer"
 _MOUNT = "/mnt/models"
+_OF_A_REVISION = 100
+"""Instances that a revision has at most where nothing is said of it; below that the ceiling is that of its service."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +63,6 @@ class CloudRunArgs:
     """E-mails of service accounts that may call it, each by a name that is stable."""
     fronted: bool = False
     """Whether a load balancer stands in front of it: then nobody reaches it in another way."""
-    checked: bool = False
-    """Whether that load balancer has checked who calls; it has no identity of its own that it could show."""
     audiences: Sequence[str] = ()
     """What a token of Google's may be for, besides its own address: `https://{host}`."""
     release: Release
@@ -115,11 +115,11 @@ class CloudRun(Component):
             project=platform.apis["run.googleapis.com"],
             location=scope.region,
             template={**template, "revision": revision},  # pyright: ignore[reportArgumentType]
-            # Of all revisions together, so that a release stays under the ceiling and keeps what is warm.
+            # Of all revisions together, so that a release stays under the ceiling and keeps what is warm. It holds at once, and
+            # makes no revision ("Set maximum instances for services").
             scaling={"min_instance_count": args.size.least, "max_instance_count": args.size.most},
             ingress="INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER" if args.fronted else "INGRESS_TRAFFIC_INTERNAL_ONLY",
             default_uri_disabled=args.fronted,
-            invoker_iam_disabled=args.fronted and args.checked,
             custom_audiences=list(args.audiences) or None,
             binary_authorization={"use_default": True} if platform.signed else None,
             deletion_protection=not scope.deletable,
@@ -149,7 +149,7 @@ class CloudRun(Component):
             address=pulumi.Output.all(after(address, service, *invokers), rollout.id).apply(
                 lambda known: str(known[0])
             ),
-            version=pulumi.Output.from_input(args.image).apply(lambda image: image.rpartition("/")[2]),
+            version=pulumi.Output.from_input(called(args.model)),
             row=row(
                 args.endpoint,
                 args.kind,
@@ -222,8 +222,9 @@ class CloudRun(Component):
             "execution_environment": "EXECUTION_ENVIRONMENT_GEN2",
             "max_instance_request_concurrency": size.at_once,
             "timeout": f"{args.timeout_seconds}s",
-            "scaling": {"max_instance_count": size.most},
         }
+        if size.most > _OF_A_REVISION:
+            template["scaling"] = {"max_instance_count": size.most}
         if volume is not None:
             container["volume_mounts"] = [{"name": "models", "mount_path": _MOUNT}]
             template["volumes"] = [{"name": "models", "gcs": {"bucket": volume, "read_only": True}}]

@@ -75,8 +75,6 @@ class VertexModel(Component):
     """For the workflow."""
     workers: Mapping[str, Text]
     """Whom the workflow acts as."""
-    version: Text
-    """For people."""
 
     def __init__(self, name: str, args: VertexModelArgs, *, scope: Scope, parent: pulumi.Resource) -> None:
         """Make the identities, and say what the model is."""
@@ -101,7 +99,6 @@ class VertexModel(Component):
             found = args.model
             address = pulumi.Output.concat(found.repository, f"/{found.package}")
             image = found.server or pulumi.Output.concat(address, f":{found.version}")
-            self.version = pulumi.Output.from_input(found.version)
             if found.server is not None:
                 below = f"served/{args.endpoint}/{found.version}"
                 fetcher = self._fetcher(found)
@@ -112,7 +109,6 @@ class VertexModel(Component):
             if args.image is None:
                 raise ValueError(f"{args.endpoint}: an image without its address")
             image = args.image
-            self.version = pulumi.Output.from_input(image).apply(lambda known: known.rpartition("/")[2])
             artifact = args.model.artifact
             if artifact is not None:
                 folder = artifact.path if artifact.path.endswith("/") else artifact.path.rpartition("/")[0]

@@ -31,6 +31,11 @@ def connect(entry: contracts.Entry) -> Grant:
     )
 
 
+def email(name: str, scope: Scope) -> str:
+    """What the account of a workload is called, known before it is there."""
+    return f"{scope.names.of(name, 'service_account')}@{scope.account}.iam.gserviceaccount.com"
+
+
 @dataclass(frozen=True, kw_only=True)
 class WorkloadArgs:
     """What one workload is and may do."""

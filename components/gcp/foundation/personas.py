@@ -1,6 +1,6 @@
 """People: one role a persona."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -151,6 +151,8 @@ class PersonasArgs:
     """Each persona with its group's address; without one the role is there and nobody has it."""
     zones: Mapping[str, Zone]
     secrets: Mapping[str, Secret]
+    queries: Collection[str] = ()
+    """Personas that may ask BigQuery: what they read of it is granted on each dataset."""
     generation: int
 
 
@@ -187,7 +189,8 @@ class Personas(Component):
             role_id=role_id(self.scope.names, persona, args.generation),
             title=what.title,
             description=what.description,
-            permissions=sorted(what.permissions),
+            # A query is a job of the project; it sees nothing that its author may not read.
+            permissions=sorted((*what.permissions, *(["bigquery.jobs.create"] if persona in args.queries else ()))),
             stage="GA",
             project=args.apis["iam.googleapis.com"],
             opts=self.options(),

@@ -48,7 +48,7 @@ def keep(
         apis=base.isolation.apis,
         number=place.number,
         models=sorted({model.gcp for model in llms if isinstance(model, Foundation) and model.gcp}),
-        endpoints=bool(plan.guarded(environment, "gcp")),
+        endpoints=bool(plan.keeping(environment, "gcp")),
         days=environment.retrieval.prompt_days,
         readers=plan.prompt_readers(environment),
         key=base.keys.domains["logs"],

@@ -22,7 +22,7 @@ from components.gcp.blocks.vertex_model import Packaged, VertexModel, VertexMode
 from components.gcp.blocks.workload import Grant, Workload, WorkloadArgs
 from components.scope import Component, Scope, after
 from components.spec import serving
-from components.spec.models import Container
+from components.spec.models import Container, called
 
 _FINISHED = "workflows.googleapis.com/finished_execution_count"
 _TOOK = "workflows.googleapis.com/execution_times"
@@ -141,7 +141,7 @@ class Batch(Component):
         self.outputs = contracts.Endpoint(
             id=after(made.id, *ready),
             address=after(made.id, *ready).apply(lambda found: f"{_EXECUTIONS}/{found}/executions"),
-            version=model.version,
+            version=pulumi.Output.from_input(called(args.spec.model)),
             row=row(
                 name,
                 spec.kind,

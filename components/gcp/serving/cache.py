@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
+from urllib.parse import quote
 
 import pulumi
 import pulumi_gcp as gcp
@@ -35,8 +36,8 @@ class CacheArgs:
     apis: Mapping[str, Text]
     max_gib: int
     keep_minutes: int
-    clients: Sequence[str] = ()
-    """Names of the endpoints that may use it."""
+    clients: Mapping[str, str] = field(default_factory=dict[str, str])
+    """By endpoint that may use it, the e-mail of the account that it runs as, which need not be there yet."""
     network: contracts.Network
     connected: Text
     """Id of what lets Memorystore make addresses in the network: one a network and region, of the class `gcp-memorystore`."""
@@ -53,16 +54,17 @@ class Cache(Component):
 
     When it is full it drops what was longest unused (`allkeys-lru`). It does not grow: its machines are there at any time.
     Clients speak TLS and the protocol of a cluster, from the network alone, and sign in with a token of their own service account
-    (`memorystore.instances.connect`, on this cache); there is no password. Whoever is in reads and writes every key, so that its
-    clients are of one team. It writes nothing to disks, so that the key is for backups, of which there are none by default. In
-    prod a second machine takes over where one fails.
+    (`memorystore.instances.connect`, on this cache); there is no password. Each is a user of its own, called as its account, that
+    reads and writes keys which begin with its name, and no others ("Secure access to your instances by using ACL policies"); the
+    user `default`, who else may do everything, may do nothing. Its machines are what clients share. It writes nothing to disks,
+    so that the key is for backups, of which there are none by default. In prod a second machine takes over where one fails.
 
     It is there before its clients. An entry says what one of them needs: whoever makes the client gives its account the right
     to connect. The address is one of the network's own, in the subnet of workloads.
 
-    Owns the instance and its alerts. Never owns what a client runs as, its right to connect, nor the way from the network. Costs
-    by the hour and machine 0.032 USD for 1.1 GiB, 0.143 for 5.2 (us-central1, Memorystore for Redis Cluster, whose machines are
-    the same, 2025-07), as much again for the second one. A destroy is refused outside of dev.
+    Owns the instance, who may do what in it, and its alerts. Never owns what a client runs as, its right to connect, nor the way
+    from the network. Costs by the hour and machine 0.032 USD for 1.1 GiB, 0.143 for 5.2 (us-central1, Memorystore for Redis
+    Cluster, whose machines are the same, 2025-07), as much again for the second one. A destroy is refused outside of dev.
 
     >>> nodes(1, trial=True), nodes(8, trial=False), nodes(200, trial=False)
     (('SHARED_CORE_NANO', 1), ('HIGHMEM_MEDIUM', 1), ('HIGHMEM_XLARGE', 5))
@@ -75,6 +77,20 @@ class Cache(Component):
         super().__init__(name, scope, parent)
         physical = scope.names.of(name, "valkey")
         kind, shards = nodes(args.max_gib, trial=scope.tier == "dev")
+        users = gcp.memorystore.AclPolicy(
+            f"{name}-users",
+            acl_policy_id=physical,
+            location=scope.region,
+            rules=[
+                {"username": "default", "rule": caching.NOBODY},
+                *(
+                    {"username": email, "rule": caching.access(client)}
+                    for client, email in sorted(args.clients.items())
+                ),
+            ],
+            project=args.apis["memorystore.googleapis.com"],
+            opts=self.options(),
+        )
         instance = gcp.memorystore.Instance(
             f"{name}-cache",
             instance_id=physical,
@@ -86,6 +102,7 @@ class Cache(Component):
             engine_version="VALKEY_8_0",
             engine_configs={"maxmemory-policy": "allkeys-lru"},
             authorization_mode="IAM_AUTH",
+            acl_policy=users.id,
             transit_encryption_mode="SERVER_AUTHENTICATION",
             # Clients are told whose certificates to believe, and those vouch for nothing else.
             server_ca_mode="GOOGLE_MANAGED_PER_INSTANCE_CA",
@@ -124,8 +141,7 @@ class Cache(Component):
                 client: contracts.Entry(
                     variables=caching.variables(
                         client,
-                        # Who signs in is told by the token.
-                        url=pulumi.Output.concat("rediss://", address, f":{_PORT}"),
+                        url=pulumi.Output.concat("rediss://", quote(email, safe=""), "@", address, f":{_PORT}"),
                         sign_in="memorystore",
                         minutes=args.keep_minutes,
                         authority=instance.managed_server_cas.apply(vouching),
@@ -135,7 +151,7 @@ class Cache(Component):
                     ports=_PORTS,
                     reach=args.network.cidr,
                 )
-                for client in sorted(args.clients)
+                for client, email in sorted(args.clients.items())
             },
         )
         self.finish(self.outputs)

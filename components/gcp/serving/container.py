@@ -30,8 +30,6 @@ class ContainerArgs:
     signs: Mapping[str, Sign]
     """What is watched, by sign."""
     callers: Mapping[str, pulumi.Input[str]] = field(default_factory=dict[str, pulumi.Input[str]])
-    checked: bool = False
-    """Whether the load balancer in front has checked who calls."""
     audiences: Sequence[str] = ()
     team: Sequence[Text] = ()
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -77,7 +75,6 @@ class Container(Component):
                 health=spec.health,
                 callers=args.callers,
                 fronted=True,
-                checked=args.checked,
                 audiences=args.audiences,
                 release=spec.release,
                 kind=spec.kind,

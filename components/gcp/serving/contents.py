@@ -1,6 +1,6 @@
 """Serving: the table of contents. What is built, in which order, and what each part hands to the next."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from components.core.fronts import Front, fronts
 from components.core.monitoring_rows import bodies
 from components.gcp.blocks.rollout import Platform
 from components.gcp.blocks.vertex_model import Packaged
+from components.gcp.blocks.workload import email
 from components.gcp.operations.dashboard import Dashboard, DashboardArgs
 from components.gcp.serving.asynchronous import Asynchronous, AsynchronousArgs
 from components.gcp.serving.batch import Batch, BatchArgs
@@ -25,6 +26,7 @@ from components.gcp.serving.realtime import Capture, RealTime, RealTimeArgs
 from components.gcp.serving.releases import Releases, ReleasesArgs
 from components.gcp.serving.serverless import Serverless, ServerlessArgs
 from components.gcp.serving.services import Services, ServicesArgs
+from components.gcp.serving.watch import Watch, WatchArgs
 from components.scope import Scope
 from components.spec import serving
 from components.spec.endpoints import alarms, answering, fitting, where
@@ -149,12 +151,13 @@ def build(
 ) -> contracts.Serving:
     """Build the rest, as children of `parent`, and name all that answers."""
     apis = base.isolation.apis
+    watched = _watch(environment, base, training.cluster, scope, parent)
     return replace(
         answered,
         endpoints={**answered.endpoints, **training.served},
         services=_services(environment, place, base, training, scope, parent),
         records=dict(training.records),
-        dashboards=_pages(environment, apis, answered.endpoints, retrieval, training, scope, parent),
+        dashboards=_pages(environment, apis, answered.endpoints, retrieval, training, watched, scope, parent),
     )
 
 
@@ -170,7 +173,10 @@ def caches(
                 apis=base.isolation.apis,
                 max_gib=spec.max_gib,
                 keep_minutes=spec.keep_minutes,
-                clients=plan.clients(environment, "gcp", name),
+                clients={
+                    client: email(_account(environment, client), scope)
+                    for client in plan.clients(environment, "gcp", name)
+                },
                 network=base.network,
                 connected=base.network.connected["gcp-memorystore"],
                 key=base.keys.domains["data"],
@@ -185,29 +191,60 @@ def caches(
     }
 
 
+def _account(environment: Environment, endpoint: str) -> str:
+    """Which workload an endpoint runs as: in the cluster that of its pods, else that of its service."""
+    inside = where(environment.serving.endpoints[endpoint]) == "kubernetes"
+    return f"{endpoint}-pods" if inside else f"serve-{endpoint}"
+
+
 def _pages(
     environment: Environment,
     apis: Mapping[str, contracts.Text],
     endpoints: Mapping[str, contracts.Endpoint],
     retrieval: contracts.Retrieval,
     training: contracts.Training,
+    watched: Mapping[str, Sequence[contracts.Text]],
     scope: Scope,
     parent: pulumi.Resource,
 ) -> list[contracts.Dashboard]:
-    """A row for everything that answers, on as many pages as it takes."""
+    """A row for everything that answers, on as many pages as it takes; `watched` are alarms that stand with no endpoint."""
     cluster = training.cluster
     served = {
-        name: in_cluster.gcp(name, spec, cluster.physical_name, scope.account)
+        name: in_cluster.gcp(name, spec, cluster.physical_name, scope.account, watched.get(name, ()))
         for name, spec in answering(environment, "gcp").items()
         if cluster and where(spec) == "kubernetes"
     }
     # Who is reached from the internet is seen by what is in front of it.
-    served |= {name: replace(served[name], charts=row.charts, alarms=row.alarms) for name, row in training.rows.items()}
+    served |= {
+        name: replace(served[name], charts=row.charts, alarms=[*row.alarms, *watched.get(name, ())])
+        for name, row in training.rows.items()
+    }
     found = bodies({**served, **plan.rows(endpoints, retrieval)}, f"Serving in {environment.name}")
     return [
         Dashboard(f"{page}-dashboard", DashboardArgs(apis=apis, body=body), scope=scope, parent=parent).outputs
         for page, body in zip(plan.pages(found), found, strict=True)
     ]
+
+
+def _watch(
+    environment: Environment,
+    base: contracts.Foundation,
+    cluster: contracts.Cluster | None,
+    scope: Scope,
+    parent: pulumi.Resource,
+) -> Mapping[str, Sequence[contracts.Text]]:
+    """What watches endpoints in the cluster by what is read there, where there are any: their alarms, by name."""
+    if cluster is None or not (found := in_cluster.watches(environment, "gcp", cluster.physical_name)):
+        return {}
+    told = base.notifications
+    args = WatchArgs(
+        endpoints=found,
+        apis=base.isolation.apis,
+        critical=told.critical,
+        warning=told.warning,
+        teams=told.teams,
+    )
+    return Watch("watch", args, scope=scope, parent=parent).outputs.alarms
 
 
 def _services(
@@ -226,7 +263,15 @@ def _services(
         apis=base.isolation.apis,
         identities=training.queues.identities if training.queues else {},
         generation=place.generation,
+        number=place.number,
+        # Inside of a perimeter only: metrics are within it. Of Service Usage it is not written that the restricted addresses have
+        # it, and they are all that the network reaches.
+        network=base.network if environment.network.perimeter == "enforced" else None,
+        compute_key=base.keys.domains["compute"],
+        logs=base.storage[environment.data.access_log_zone].name,
+        critical=base.notifications.critical,
         warning=base.notifications.warning,
+        teams=base.notifications.teams,
     )
     return Services("services", args, scope=scope, parent=parent).outputs
 
@@ -263,7 +308,11 @@ def _endpoint(
                 machine=machine,
                 private=environment.tier == "prod",
                 connected=base.network.connected.get("gcp-vertexai"),
-                capture=Capture(key=base.keys.domains["logs"], days=environment.serving.capture_days),
+                capture=Capture(
+                    key=base.keys.domains["logs"],
+                    days=environment.serving.capture_days,
+                    readers=plan.capture_readers(environment, "gcp"),
+                ),
                 signs=signs,
                 **common,
             )

@@ -32,8 +32,6 @@ class FunctionArgs:
     signs: Mapping[str, Sign]
     """What is watched, by sign."""
     callers: Mapping[str, pulumi.Input[str]] = field(default_factory=dict[str, pulumi.Input[str]])
-    checked: bool = False
-    """Whether the load balancer in front has checked who calls."""
     audiences: Sequence[str] = ()
     team: Sequence[Text] = ()
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -78,7 +76,6 @@ class Function(Component):
                 timeout_seconds=spec.timeout_seconds,
                 callers=args.callers,
                 fronted=True,
-                checked=args.checked,
                 audiences=args.audiences,
                 release=spec.release,
                 kind=spec.kind,

@@ -35,7 +35,9 @@ class PodArgs:
     """By what it is: `model`, `input`."""
     writes: Place | None = None
     prompts: contracts.Prompts | None = None
-    """Of a language model whose prompts and answers pass a template of Model Armor: where they are kept."""
+    """Of a language model: where prompts and answers are kept."""
+    guardrail: bool = False
+    """Whether they pass a template of Model Armor."""
     cache: contracts.Entry | None = None
     """Of its answers, where it may use one."""
 
@@ -44,9 +46,9 @@ class Pod(Component):
     """The identity of one endpoint's pods: a service account that they alone become (Workload Identity Federation for GKE).
 
     It reads what it is told to, the endpoint's model in all of its versions, and nothing beside it; a run over many records also
-    what it is run over, and writes its own folder; a client of a cache connects to that one; a language model with a guardrail
-    asks Model Armor, and adds what it is asked and answers to the table of prompts, which it cannot read. Model Armor has nothing
-    smaller than the project that a role is granted on: which template is what the pods are told.
+    what it is run over, and writes its own folder; a client of a cache connects to that one; a language model adds what it is
+    asked and answers to the table of prompts, which it cannot read, and asks Model Armor where it has a guardrail. A role for
+    that is granted on nothing smaller than the project: which template is what the pods are told.
 
     Owns the account with its grants, and which pods become it. Never owns the pods, their namespace, a bucket, a template or the
     table (`Prompts`).
@@ -74,7 +76,8 @@ api.getAttribute('storage.googleapis.com/objectListPrefix', '').startsWith('llam
         if args.prompts:
             if args.prompts.table is None or args.prompts.writes is None:
                 raise ValueError(f"{name} is asked, and nobody has said where that is kept")
-            grants["guardrail"] = Grant(role="roles/modelarmor.user")
+            if args.guardrail:
+                grants["guardrail"] = Grant(role="roles/modelarmor.user")
             grants["prompts"] = Grant(role=args.prompts.writes, table=args.prompts.table)
             log = pulumi.Output.concat(args.prompts.place, "/tables/", args.prompts.table[1])
         if args.cache:

@@ -20,7 +20,7 @@ from components.gcp.blocks.vertex_model import Packaged, VertexModel, VertexMode
 from components.scope import Component, Scope, after
 from components.spec import serving
 from components.spec.endpoints import Alarm as Sign
-from components.spec.models import Container
+from components.spec.models import Container, called
 
 _API = "aiplatform.googleapis.com"
 _ONLINE = f"{_API}/prediction/online"
@@ -36,6 +36,8 @@ class Capture:
     key: contracts.Key
     """BigQuery may use it."""
     days: int
+    readers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Persona to the address of the group that reads it: whoever reads captures on AWS, in the zone. It may ask BigQuery."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,8 @@ class RealTime(Component):
     garden as it is created), and its endpoint takes part of no update of traffic unless that is declared, which it is not. The
     endpoint's id follows from its name: alerts know it before it is there, and no version changes it.
 
-    Owns the endpoint, who may call it, the dataset of what it captures, its model's identity, and the rollout with its alerts.
+    Owns the endpoint, who may call it, the dataset of what it captures and who reads that, its model's identity, and the rollout
+    with its alerts.
     Never owns a version, or the network's consent to private addresses.
 
     Costs machines by the hour, 15 % above Compute Engine's prices, while a release is watched those of two versions; a
@@ -113,7 +116,7 @@ class RealTime(Component):
         self.outputs = contracts.Endpoint(
             id=ready,
             address=ready if args.private else ready.apply(lambda found: f"{host}/v1/{found}"),
-            version=model.version,
+            version=pulumi.Output.from_input(called(args.spec.model)),
             row=row(
                 name,
                 args.spec.kind,
@@ -150,8 +153,8 @@ class RealTime(Component):
                 }
             }
         if args.spec.capture_percent:
-            dataset, writes = self._capture()
-            depends_on.append(writes)
+            dataset, grants = self._capture()
+            depends_on.extend(grants)
             private["predict_request_response_logging_config"] = {
                 "enabled": True,
                 "sampling_rate": args.spec.capture_percent / 100,
@@ -182,8 +185,8 @@ class RealTime(Component):
     def _labels(self) -> dict[str, str]:
         return {**labels({**self.scope.tags, **self._args.tags}), "endpoint": self.name}
 
-    def _capture(self) -> tuple[gcp.bigquery.Dataset, gcp.bigquery.DatasetIamMember]:
-        """Where requests and answers go, for as long as they may be kept, and who writes them there."""
+    def _capture(self) -> tuple[gcp.bigquery.Dataset, list[gcp.bigquery.DatasetIamMember]]:
+        """Where requests and answers go, for as long as they may be kept, and who writes and who reads them there."""
         scope, platform, capture = self.scope, self._args.platform, self._args.capture
         if capture is None:
             raise ValueError(f"{self.name} captures, and nobody has said where")
@@ -203,15 +206,20 @@ class RealTime(Component):
             labels=self._labels(),
             opts=self.options(holds_data=True),
         )
-        writes = gcp.bigquery.DatasetIamMember(
-            f"{self.name}-capture-writer",
-            project=project,
-            dataset_id=dataset.dataset_id,
-            role="roles/bigquery.dataEditor",
-            member=agent(_API, platform.number),
-            opts=self.options(),
-        )
-        return dataset, writes
+        grants = {"writer": ("roles/bigquery.dataEditor", agent(_API, platform.number))}
+        for persona, group in capture.readers.items():
+            grants[persona] = ("roles/bigquery.dataViewer", f"group:{group}")
+        return dataset, [
+            gcp.bigquery.DatasetIamMember(
+                f"{self.name}-capture-{label}",
+                project=project,
+                dataset_id=dataset.dataset_id,
+                role=role,
+                member=member,
+                opts=self.options(),
+            )
+            for label, (role, member) in grants.items()
+        ]
 
     def _source(self, number: str) -> watching.Source:
         machine = self._args.machine

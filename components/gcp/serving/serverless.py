@@ -34,8 +34,6 @@ class ServerlessArgs:
     signs: Mapping[str, Sign]
     """What is watched, by sign."""
     callers: Mapping[str, pulumi.Input[str]] = field(default_factory=dict[str, pulumi.Input[str]])
-    checked: bool = False
-    """Whether the load balancer in front has checked who calls."""
     audiences: Sequence[str] = ()
     team: Sequence[Text] = ()
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -81,7 +79,6 @@ class Serverless(Component):
                 timeout_seconds=_TIMEOUT_SECONDS,
                 callers=args.callers,
                 fronted=spec.api is not None,
-                checked=args.checked,
                 audiences=args.audiences,
                 release=spec.release,
                 kind=spec.kind,

@@ -15,6 +15,7 @@ from components.core.google import nth
 from components.core.monitoring import Alarm, Query
 from components.core.naming import Names
 from components.gcp.blocks.alarms import Alarms, AlarmsArgs
+from components.gcp.blocks.ceilings import Ceiling, Ceilings, CeilingsArgs, answered
 from components.scope import Component, Scope, after
 from components.spec.serving import Pretrained, Service
 
@@ -77,7 +78,17 @@ class ServicesArgs:
     """By team, e-mail of what its work runs as."""
     generation: int
     """Which life of the environment this is: the id of a custom role is free again after weeks only."""
+    number: str
+    """Number of the project."""
+    network: contracts.Network | None
+    """Network that the function at the ceilings goes out by; without one it goes by Google's own."""
+    compute_key: contracts.Key
+    logs: Text
+    """Bucket of access logs."""
+    critical: Sequence[Text] = ()
     warning: Sequence[Text] = ()
+    teams: Mapping[str, Sequence[Text]] = field(default_factory=dict[str, Sequence[Text]])
+    """Channels of each team."""
 
 
 class Services(Component):
@@ -87,12 +98,13 @@ class Services(Component):
     the roles of Google's let make and delete as well, and each team's work has it. Vision, Natural Language and Text-to-Speech
     know no permission of their own: whoever may use the project's services may call them where they are on.
 
-    Where a quota counts calls it is lowered to ten times the rate of an even day, so that nothing can run away within minutes;
-    a quota by the day exists for none of them. More than is described within a day raises an alert, with every service. They
-    are reached by the network's private way to Google's APIs.
+    Where a quota is known to count calls it is lowered to ten times the rate of an even day, so that nothing can run away
+    within minutes. More calls within a day than are described raise an alert, with every service. More than the ceiling take
+    the service away, until they are what is described again (`Ceilings`, which says what slips through). They are reached by
+    the network's private way to Google's APIs.
 
-    Owns the APIs, roles, grants, quotas and alerts. Never owns what calls. Costs what is called. A destroy gives quotas back,
-    and leaves APIs on.
+    Owns the APIs, roles, grants, quotas, alerts and the ceilings. Never owns what calls. Costs what is called. A destroy gives
+    the quotas that it lowered back, and leaves APIs on.
 
     >>> per_minute(14_400)
     100
@@ -110,12 +122,39 @@ class Services(Component):
             scope=scope,
             parent=self,
         )
+        bounded = Ceilings(
+            f"{name}-ceilings",
+            CeilingsArgs(
+                services={service: self._ceiling(service, spec) for service, spec in sorted(args.services.items())},
+                apis=args.apis,
+                number=args.number,
+                generation=args.generation,
+                network=args.network,
+                key=args.compute_key,
+                logs=args.logs,
+                critical=args.critical,
+                warning=args.warning,
+            ),
+            scope=scope,
+            parent=self,
+        )
+        self._before = [watched, bounded]
         self.outputs = contracts.Services(
-            grants={service: self._grants(service, spec, watched) for service, spec in sorted(args.services.items())}
+            grants={service: self._grants(service, spec) for service, spec in sorted(args.services.items())}
         )
         self.finish(self.outputs)
 
-    def _grants(self, service: Service, spec: Pretrained, watched: pulumi.Resource) -> dict[str, Text]:
+    def _ceiling(self, service: Service, spec: Pretrained) -> Ceiling:
+        task = TASKS[service]
+        return Ceiling(
+            api=task.api,
+            expected=spec.calls_per_day,
+            calls=spec.ceiling,
+            quotas={task.metric: per_minute(spec.calls_per_day)} if task.metric else {},
+            told=[channel for team in spec.teams for channel in self._args.teams.get(team, ())],
+        )
+
+    def _grants(self, service: Service, spec: Pretrained) -> dict[str, Text]:
         args, scope, task = self._args, self.scope, TASKS[service]
         label = f"{self.name}-{service.replace('_', '-')}"
         on = gcp.projects.Service(
@@ -125,7 +164,8 @@ class Services(Component):
             # To switch an API off deletes what stands on it, also what is not ours.
             disable_on_destroy=False,
             disable_dependent_services=False,
-            opts=self.options(depends_on=[watched]),
+            # Nothing is called that nobody counts and bounds.
+            opts=self.options(depends_on=self._before),
         )
         bounded: list[pulumi.Resource] = [on]
         if task.metric is not None:
@@ -140,7 +180,8 @@ class Services(Component):
                     override_value=str(per_minute(spec.calls_per_day)),
                     # It is lower by more than a tenth: that is the point.
                     force=True,
-                    opts=self.options(),
+                    # From then on the function at the ceiling says how much: 0 where a service is taken away, else this.
+                    opts=self.options(ignore_changes=["overrideValue"]),
                 )
             )
         role = gcp.projects.IAMCustomRole(
@@ -183,16 +224,14 @@ def role_id(names: Names, service: str, generation: int) -> str:
 
 
 def alarms(services: Mapping[Service, Pretrained]) -> Iterator[Alarm]:
-    """What is watched: calls of a day ("Google Cloud metrics", serviceruntime: every API is a consumed one)."""
+    """What is watched: calls of a day, of all of a project that were answered."""
     for service, spec in sorted(services.items()):
-        chosen = f'{{monitored_resource="consumed_api",service="{TASKS[service].api}"}}'
         yield Alarm(
             name=f"{service.replace('_', '-')}-calls",
             meaning=f"{service} was called more than {spec.calls_per_day} times within a day.",
-            first="Which identity calls, in the charts of the API. If it is meant: raise its calls_per_day.",
+            first=f"Which identity calls, in the charts of the API; above {spec.ceiling} all calls are refused. If it is meant:"
+            " raise its calls_per_day.",
             severity="warning",
-            condition=Query(
-                promql=f"sum(increase(serviceruntime_googleapis_com:api_request_count{chosen}[1d])) > {spec.calls_per_day}"
-            ),
+            condition=Query(promql=f"{answered(TASKS[service].api)} > {spec.calls_per_day}"),
             minutes=0,
         )

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pulumi
 
 from components import contracts, plan
+from components.core import in_cluster
 from components.core.accelerators import machine
 from components.core.fronts import fronts
 from components.core.monitoring import Watched, counts, dashboard, training_alarms
@@ -34,6 +35,7 @@ from components.spec.foundation import Gcp, Persona
 from components.spec.quotas import quotas
 from components.spec.regions import GCP_REGIONS
 from components.spec.serving import Container as Service
+from components.spec.serving import Llm as LanguageModel
 from components.spec.serving import RealTime
 
 # What packs a model: Debian's slim image with Python and nothing else, by way of our own registry where there is one.
@@ -142,6 +144,7 @@ def build(
                 endpoints=_served(environment, base, registry, guardrails, prompts, caches, cluster, scope, parent),
                 doors=doors,
                 tokens=environment.serving.tokens,
+                controllers=in_cluster.controllers(environment, "gcp"),
             ),
             scope=scope,
             parent=parent,
@@ -247,7 +250,8 @@ def _served(
             pod=endpoint.pod,
             reads={what: place(at) for what, at in endpoint.reads.items()},
             writes=place(endpoint.writes) if endpoint.writes else None,
-            prompts=prompts if endpoint.guardrail else None,
+            prompts=prompts if isinstance(endpoint.spec, LanguageModel) else None,
+            guardrail=isinstance(endpoint.spec, LanguageModel) and endpoint.spec.guardrail is not None,
             cache=entries.get(name),
         )
         found[name] = served(

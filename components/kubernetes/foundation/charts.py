@@ -10,7 +10,7 @@ import yaml
 
 from components import contracts
 from components.contracts import Text
-from components.kubernetes.contracts import INTERCEPTORS, POOL, TEAM, Verification
+from components.kubernetes.contracts import INTERCEPTORS, POOL, TEAM, WATCHERS, Verification
 from components.kubernetes.contracts import Charts as Handles
 from components.kubernetes.objects import inside, requirement
 from components.scope import Component, Scope
@@ -60,6 +60,8 @@ class ChartsArgs:
     """Whether KServe runs some of it."""
     sleeping: bool = False
     """Whether some of that runs only while it is asked."""
+    releasing: bool = False
+    """Whether new versions of some of it take over step by step."""
     doors: contracts.Doors | None = None
     """The ways to it from the internet, where there are any."""
 
@@ -420,6 +422,31 @@ def _http(args: ChartsArgs, _: Scope) -> dict[str, Any]:
     }
 
 
+def _rollouts(args: ChartsArgs, _: Scope) -> dict[str, Any]:
+    return {
+        "controller": {
+            "image": {"registry": args.registry("quay.io")},
+            # One leads.
+            "replicas": 2,
+            "pdb": {"enabled": True, "minAvailable": 1},
+            "topologySpreadConstraints": _apart("argo-rollouts"),
+            "priorityClassName": _PRIORITY,
+            "nodeSelector": dict(args.system),
+            "tolerations": list(_TOLERATED),
+            "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}},
+            "logging": {"format": "json"},
+            "metrics": {"enabled": True},
+            # What watches a version is the platform's: it does not run among a team's pods (`Watchers`).
+            "extraEnv": [{"name": "ARGO_ROLLOUTS_ANALYSIS_JOB_NAMESPACE", "value": WATCHERS}],
+        },
+        "podSecurityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        # Requests are split by pods: no mesh and no gateway is touched, and no right to (one of them has a wildcard).
+        "providerRBAC": {"enabled": False},
+        # They would widen what people may do who have the cluster's own roles.
+        "createClusterAggregateRoles": False,
+    }
+
+
 def _registers(args: ChartsArgs, scope: Scope) -> dict[str, Any]:
     doors = args.doors
     return {
@@ -601,6 +628,15 @@ CHARTS: Mapping[str, Chart] = {
         wanted=lambda args, _: args.sleeping,
         values=_http,
     ),
+    "argo-rollouts": Chart(
+        chart="argo-rollouts",
+        repository="https://argoproj.github.io/argo-helm",
+        version="2.41.0",
+        namespace="argo-rollouts",
+        source="argoproj/argo-helm 8796aeaa (2026-06-05), charts/argo-rollouts; argoproj/argo-rollouts v1.9.0",
+        wanted=lambda args, _: args.releasing,
+        values=_rollouts,
+    ),
     # On Google Cloud that is GKE's own.
     _REGISTRAR: Chart(
         chart="aws-load-balancer-controller",
@@ -730,6 +766,7 @@ class Charts(Component):
             queueing=[self._probe(releases["kueue"], CHARTS["kueue"])],
             verifying=[releases[label] for label in _VERIFYING if label in releases],
             serving=[releases[label] for label in _SERVING if label in releases],
+            releasing=[releases[label] for label in ("argo-rollouts",) if label in releases],
             registering=[releases[label] for label in (_REGISTRAR,) if label in releases],
         )
         self.finish(self.outputs)

@@ -7,6 +7,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from components import contracts
+from components.core.scrapes import Controller
 from components.kubernetes.contracts import Metrics as Handles
 from components.kubernetes.objects import custom, inside
 from components.scope import Component, Scope, after
@@ -36,14 +37,19 @@ class MetricsArgs:
     cluster: contracts.Cluster
     ready: Sequence[pulumi.Resource]
     """What has to be there before Kueue has metrics."""
+    controllers: Sequence[Controller] = ()
+    """Others that are read besides: what they say, they say to whoever is let in."""
+    installed: Sequence[pulumi.Resource] = ()
+    """What they come with."""
 
 
 class Metrics(Component):
-    """Leave to read Kueue's metrics, which are given to nobody who does not show who they are.
+    """Leave to read Kueue's metrics, which are given to nobody who does not show who they are; and whom to ask besides.
 
     Owns a role that may read metrics of controllers and nothing else, bound to what asks; on Google Cloud also the account that
-    the collectors ask as, its token, their right to that one token, and what tells them whom to ask. Never owns a collector,
-    nor an alarm. Kueue makes its certificate itself, so nobody can check it; the way there stays within the cluster.
+    the collectors ask as, its token, their right to that one token, and what tells them whom to ask; on AWS that stands with
+    the collector (components/aws/serving/watch.py). Never owns a collector, nor an alarm, nor what lets one in. Kueue makes its
+    certificate itself, so nobody can check it; the way there stays within the cluster.
 
     Costs on Google Cloud what Managed Service for Prometheus takes by the sample: 0.06 USD a million (2025-07), about 0.30 a
     month for ten queues of five teams. A destroy takes it along with the cluster. The token does not expire: Google's
@@ -75,6 +81,8 @@ class Metrics(Component):
             opts=self._options(role),
         )
         made = self._collected(bound) if scope.cloud == "gcp" else bound
+        for each in args.controllers if scope.cloud == "gcp" else ():
+            self._asked(each)
         self.outputs = Handles(ready=after(_ROLE, made))
         self.finish(self.outputs)
 
@@ -138,4 +146,21 @@ class Metrics(Component):
                 "selector": {"matchLabels": {"app.kubernetes.io/name": "kueue", "control-plane": "controller-manager"}},
                 "endpoints": [endpoint],
             },
+        )
+
+    def _asked(self, each: Controller) -> pulumi.Resource:
+        """A controller that tells whoever asks: what it says of a namespace is then `exported_namespace`, for that is its own."""
+        endpoint = {
+            "port": each.port,
+            "path": "/metrics",
+            "interval": "60s",
+            "metricRelabeling": [{"sourceLabels": ["__name__"], "regex": each.kept, "action": "keep"}],
+        }
+        return custom(
+            f"{self.name}-{each.name}",
+            "monitoring.googleapis.com/v1",
+            "PodMonitoring",
+            {"name": each.name, "namespace": each.namespace},
+            inside(self, self._args.cluster, *self._args.installed),
+            spec={"selector": {"matchLabels": dict(each.labels)}, "endpoints": [endpoint]},
         )

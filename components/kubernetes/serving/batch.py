@@ -13,6 +13,7 @@ from components.kubernetes.contracts import Artifact
 from components.kubernetes.objects import inside
 from components.scope import Component, Scope, after
 from components.spec.capacity import QueuePlan
+from components.spec.models import called
 from components.spec.serving import Batch as Spec
 
 _KUEUE = "kueue.x-k8s.io"
@@ -94,7 +95,7 @@ class Batch(Component):
         self.outputs = contracts.Endpoint(
             id=pulumi.Output.concat(args.namespace, "/", name),
             address=after(pulumi.Output.concat("cronjob/", name, " in ", args.namespace), cron),
-            version=pods.version(args.image),
+            version=pulumi.Output.from_input(called(args.spec.model)),
         )
         self.finish(self.outputs)
 

@@ -7,12 +7,14 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from components import contracts
+from components.core.scrapes import MODEL as KEPT
 from components.kubernetes import pods
 from components.kubernetes.contracts import Artifact, Door, Spaces
 from components.kubernetes.objects import custom, inside
 from components.kubernetes.pods import Place
-from components.kubernetes.serving.realtime import KEPT
 from components.scope import Component, Scope, after
+from components.spec.endpoints import stepwise
+from components.spec.models import called
 from components.spec.serving import Container as Spec
 
 _SCRATCH_GIB = 20
@@ -50,7 +52,8 @@ class Container(Component):
     The container runs as a user without rights, on a file system that it cannot write to but for /tmp. A new version is a
     rolling update: a pod comes, has to be ready, also for the load balancer, and only then an old one goes; never are there
     fewer than before. One that does not become ready answers nobody, and the deployment fails after ten minutes with the old
-    pods in place. A pod that goes still answers until the load balancer has let go of it.
+    pods in place. With a canary or two colours the pods are a `Release`'s. A pod that goes still answers until the load balancer
+    has let go of it.
 
     Pods come and go by the requests that they work on, where the container says so at `/metrics` (`serving_running`, as our own
     does), and on plain machines by their processors (KEDA). From within, pods of its own team call it by plain HTTP, without a
@@ -81,7 +84,7 @@ class Container(Component):
         self.outputs = contracts.Endpoint(
             id=pulumi.Output.concat(self._space, "/", name),
             address=after(args.door.address, service, deployment, *around),
-            version=pods.version(args.image),
+            version=pulumi.Output.from_input(called(args.spec.model)),
         )
         self.finish(self.outputs)
 
@@ -135,7 +138,8 @@ class Container(Component):
                 pulumi.ResourceOptions(ignore_changes=["spec.replicas"]),
             ),
             spec={
-                "replicas": args.spec.scale.min,
+                # With a `Release` its pods are the rollout's, and here is what they are made by.
+                "replicas": 0 if stepwise(args.spec) else args.spec.scale.min,
                 "revisionHistoryLimit": 3,
                 "progressDeadlineSeconds": _UPDATE_SECONDS,
                 "minReadySeconds": _STAYS_SECONDS,
@@ -214,7 +218,7 @@ class Container(Component):
             self._options(deployment),
             spec=pods.scaled(
                 self.name, spec.scale.min, spec.scale.max, "running", aim, [running],
-                cpu=spec.compute.accelerator == "none",
+                cpu=spec.compute.accelerator == "none", rollout=stepwise(spec) is not None,
             ),
         )  # fmt: skip
 

@@ -10,22 +10,18 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from components import contracts
+from components.core.scrapes import LANGUAGE as KEPT
 from components.kubernetes import pods
 from components.kubernetes.contracts import Artifact, Guard, Spaces
 from components.kubernetes.objects import custom, inside
 from components.kubernetes.pods import SERVER_PORT as ROUTED
 from components.kubernetes.pods import Place
 from components.scope import Component, Scope, after
-from components.spec.models import Weights
+from components.spec.models import Weights, called
 from components.spec.serving import Llm as Spec
 
 _BEHIND = 8001
 """Of vLLM, on the pod's loopback, where a guard stands in front of it."""
-KEPT = (
-    "vllm:(num_requests_(running|waiting)|time_to_first_token_seconds_.+|e2e_request_latency_seconds_.+|request_success_total"
-    "|(prompt|generation)_tokens_total|kv_cache_usage_perc)"
-)
-"""The series that alarms and charts read."""
 _CODE = Path(__file__).parents[3] / "runtime" / "guard"
 # What the machine's own agents take, and what is left for the server: of processors and memory, and of the disk for weights.
 _SHARE, _DISK_SHARE = 0.75, 0.6
@@ -58,7 +54,7 @@ _VARIABLES: Mapping[str, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class LlmArgs:
-    """Which weights answer, as whom, on which machines, and past which guardrail."""
+    """Which weights answer, as whom, on which machines, past which guardrail, and where prompts are kept."""
 
     cluster: contracts.Cluster
     spec: Spec
@@ -66,7 +62,7 @@ class LlmArgs:
     identity: contracts.Text
     """Role ARN, or e-mail of a service account."""
     weights: Artifact
-    guard: Guard | None
+    guard: Guard
     spaces: Spaces
     router: contracts.Text
     """Address of what is in front of it; see `Router`."""
@@ -81,9 +77,9 @@ class Llm(Component):
     Owns its account, the servers, how many there are, the program that brings the weights and the one that guards; on Google
     Cloud also what collects metrics. Never owns identity, guardrail or log, nor what routes to it (`Router`).
 
-    Weights come from their zone to the machine's disk before vLLM starts, as the endpoint's own identity. With a guardrail vLLM
-    listens on the loopback only, and what is called is the guard beside it (`runtime/guard`): each prompt and each answer passes
-    the guardrail and the log, whoever calls.
+    Weights come from their zone to the machine's disk before vLLM starts, as the endpoint's own identity. vLLM listens on the
+    loopback only, and what is called is the guard beside it (`runtime/guard`): each prompt and each answer passes the log, and
+    the guardrail where there is one, whoever calls.
 
     Servers come and go by the requests that they work on and that wait (KEDA reads both from the pods), within `scale`. A new
     version is a rolling update: one server more, which has to be ready before an old one goes; one that does not become ready
@@ -93,7 +89,7 @@ class Llm(Component):
 
     >>> args = LlmArgs(
     ...     cluster=cluster, spec=llm, image="docker.io/vllm/vllm-openai:v0.11.2", identity=cluster.name,
-    ...     weights=Artifact(uri=cluster.name), guard=None, spaces=spaces, router=cluster.name,
+    ...     weights=Artifact(uri=cluster.name), guard=Guard(log=cluster.name), spaces=spaces, router=cluster.name,
     ...     place=Place(system={}, plan=plans["l4"], flavor=pools.flavors["l4"]), ready=(),
     ... )
     >>> Llm("chat", args, scope=scope, parent=parent).name
@@ -120,7 +116,7 @@ class Llm(Component):
         self.outputs = contracts.Endpoint(
             id=pulumi.Output.concat(self._space, "/", name),
             address=after(args.router, servers, *around),
-            version=pods.version(args.image),
+            version=pulumi.Output.from_input(called(self._weights)),
         )
         self.finish(self.outputs)
 
@@ -148,7 +144,7 @@ class Llm(Component):
             "topologySpreadConstraints": pods.spread(matched),
             **self._args.place.scheduling(),
             "initContainers": [self._container("weights", "weights.py", "2", "4Gi", self._brought())],
-            "containers": [self._vllm(plan.machine.vcpus, plan.machine.memory_gib, plan.per_node), *self._guard()],
+            "containers": [self._vllm(plan.machine.vcpus, plan.machine.memory_gib, plan.per_node), self._guard()],
             "volumes": [
                 {"name": "weights", "emptyDir": {"sizeLimit": f"{disk}Gi"}},
                 {"name": "scratch", "emptyDir": {"sizeLimit": "20Gi"}},
@@ -217,11 +213,9 @@ class Llm(Component):
         return {"WEIGHTS_URI": self._args.weights.uri, "WEIGHTS_DIR": "/model"}
 
     def _vllm(self, vcpus: float, memory: float, devices: int) -> dict[str, Any]:
-        guarded = self._args.guard is not None
-        host, port = ("127.0.0.1", _BEHIND) if guarded else ("0.0.0.0", ROUTED)  # noqa: S104  a pod is reached from outside
         kind = self._args.place.accelerators or "nvidia.com/gpu"
         # From within: the kubelet does not reach the loopback.
-        asks = f"import urllib.request as u; u.urlopen('http://127.0.0.1:{port}/health', timeout=5)"
+        asks = f"import urllib.request as u; u.urlopen('http://127.0.0.1:{_BEHIND}/health', timeout=5)"
         asked: dict[str, Any] = {"exec": {"command": ["python3", "-c", asks]}, "timeoutSeconds": 10}
         return {
             "name": "vllm",
@@ -233,10 +227,9 @@ class Llm(Component):
                 f"--served-model-name={self.name}",
                 f"--max-model-len={self._weights.max_tokens}",
                 f"--tensor-parallel-size={devices}",
-                f"--host={host}",
-                f"--port={port}",
+                "--host=127.0.0.1",
+                f"--port={_BEHIND}",
             ],
-            **({} if guarded else {"ports": [{"name": "http", "containerPort": ROUTED, "protocol": "TCP"}]}),
             "env": pods.variables(dict(_VARIABLES)),
             "resources": pods.resources(
                 str(max(1, int(vcpus * _SHARE) - 1)), f"{max(4, int(memory * _SHARE) - 1)}Gi", **{kind: str(devices)}
@@ -253,29 +246,25 @@ class Llm(Component):
             ],
         }
 
-    def _guard(self) -> list[dict[str, Any]]:
+    def _guard(self) -> dict[str, Any]:
         guard = self._args.guard
-        if guard is None:
-            return []
         given: dict[str, pulumi.Input[str]] = {
             "PORT": str(ROUTED),
             "UPSTREAM": f"http://127.0.0.1:{_BEHIND}",
             "ENDPOINT": self.name,
-            "GUARDRAIL": guard.guardrail,
-            "GUARDRAIL_VERSION": guard.version,
             "PROMPT_LOG": guard.log,
         }
+        if guard.guardrail is not None:
+            given |= dict(zip(("GUARDRAIL", "GUARDRAIL_VERSION"), guard.guardrail, strict=True))
         asked = {"httpGet": {"path": "/health", "port": ROUTED}, "timeoutSeconds": 10}
-        return [
-            {
-                **self._container("guard", "guard.py", "500m", "512Mi", given),
-                "ports": [{"name": "http", "containerPort": ROUTED, "protocol": "TCP"}],
-                # It is ready once vLLM is, and alive before.
-                "readinessProbe": {**asked, "periodSeconds": 10, "failureThreshold": 2},
-                "livenessProbe": {"tcpSocket": {"port": ROUTED}, "periodSeconds": 20, "failureThreshold": 3},
-                "lifecycle": {"preStop": {"sleep": {"seconds": _DRAIN}}},
-            }
-        ]
+        return {
+            **self._container("guard", "guard.py", "500m", "512Mi", given),
+            "ports": [{"name": "http", "containerPort": ROUTED, "protocol": "TCP"}],
+            # It is ready once vLLM is, and alive before.
+            "readinessProbe": {**asked, "periodSeconds": 10, "failureThreshold": 2},
+            "livenessProbe": {"tcpSocket": {"port": ROUTED}, "periodSeconds": 20, "failureThreshold": 3},
+            "lifecycle": {"preStop": {"sleep": {"seconds": _DRAIN}}},
+        }
 
     def _listed(self, servers: pulumi.Resource) -> pulumi.Resource:
         """The servers by name, for KEDA; callers go through the router."""

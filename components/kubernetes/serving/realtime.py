@@ -7,16 +7,17 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from components import contracts
+from components.core.scrapes import MODEL as KEPT
 from components.kubernetes import pods
 from components.kubernetes.contracts import Artifact, Door, Interceptors, Spaces
 from components.kubernetes.objects import custom, inside
 from components.kubernetes.pods import MODEL_PORT as PORT
 from components.kubernetes.pods import Place
 from components.scope import Component, Scope, after
+from components.spec.endpoints import stepwise
+from components.spec.models import called
 from components.spec.serving import RealTime as Spec
 
-KEPT = "serving_(cache_total|requests_total|request_seconds_.+|running|ready)"
-"""The series that alarms and charts read."""
 _SCRATCH_GIB = 20
 _DRAIN, _GRACE = 10, 30
 """Seconds: until nobody sends it requests any more, and until it is ended whatever it does."""
@@ -62,7 +63,7 @@ class RealTime(Component):
     The model comes from its zone through the container's own program, which checks its digest: KServe's initializer would be a
     second image in the pod, and looks at none. A new version is a rolling update: a pod comes, is ready, and an old one goes.
     One that does not become ready answers nobody, the update stops after ten minutes with the old pods in place, and the
-    deployment fails. Nothing watches alarms here, so there is no canary. Requests are plain HTTP: they do not leave the
+    deployment fails. With a canary or two colours the pods are a `Release`'s. Requests are plain HTTP: they do not leave the
     cluster's network, and pods of other teams do not get there. From the internet nothing gets there but through a `Door`.
 
     With `scale.min: 0` there is no pod while nobody asks, by KEDA's HTTP add-on, which is beta. The address stays: its service
@@ -103,7 +104,7 @@ class RealTime(Component):
                 else pulumi.Output.concat(f"http://{name}-http.", self._space, f".svc.cluster.local:{PORT}"),
                 *service, answering, *around,
             ),
-            version=pods.version(args.image),
+            version=pulumi.Output.from_input(called(args.spec.model)),
         )  # fmt: skip
         self.finish(self.outputs)
 
@@ -243,7 +244,7 @@ class RealTime(Component):
         running = self._pushed() if asleep else pods.measured("running", url, "serving_running", aim)
         spec = pods.scaled(
             f"{self.name}-predictor", scale.min, scale.max, "running", aim, [running],
-            cpu=self._args.spec.compute.accelerator == "none",
+            cpu=self._args.spec.compute.accelerator == "none", rollout=stepwise(self._args.spec) is not None,
         )  # fmt: skip
         return custom(
             f"{self.name}-scaled",

@@ -1,7 +1,7 @@
 """What is in front of a language model in the cluster: an Envoy, and what tells it which server is the least busy."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,10 @@ import pulumi_kubernetes as kubernetes
 import yaml
 
 from components import contracts
-from components.kubernetes import pods
+from components.core.fronts import FRONT_METRICS
+from components.core.scrapes import ROUTED as CALLERS
+from components.core.scrapes import ROUTER as KEPT
+from components.kubernetes import checker, pods
 from components.kubernetes.contracts import Router as Handles
 from components.kubernetes.objects import custom, inside, outward
 from components.kubernetes.pods import ROUTER_PORT as PORT
@@ -44,19 +47,23 @@ class RouterArgs:
     """Label of the machines of the cluster's own services."""
     images: Mapping[str, pulumi.Input[str]]
     """Where its two are pulled from: `picker`, `envoy`."""
+    collectors: Sequence[str] = ()
+    """Ranges that metrics are collected from, outside of the cluster."""
 
 
 class Router(Component):
     """The way to the servers of one language model.
 
-    Owns the router, its account and what that may look at, its fence, and the address that does not change. Never owns servers.
+    Owns the router, its account and what that may look at, its fence, and the address that does not change; on Google Cloud also
+    what collects its metrics. Never owns servers.
 
     It is the endpoint picker of the Gateway API's inference extension beside an Envoy of its own, the form without a gateway: it
     asks each server how many requests wait and how full its cache is, and sends a prompt where its beginning is known already.
     A gateway would give callers within the cluster nothing more, and there is none that is the same on both clouds: GKE keeps
     the definitions that Envoy Gateway would bring itself, and GKE's own wants a subnet of proxies. What a caller says of where
     to go is taken away; where the picker does not answer, nothing goes anywhere. Requests are plain HTTP within the cluster's
-    network. In prod there are two.
+    network. What it answers is counted here, for vLLM counts successes alone, and is said on a port of its own. In prod there
+    are two.
 
     Costs about half a vCPU and 1 GiB of the system machines, each. A destroy takes it along with the cluster.
 
@@ -140,7 +147,7 @@ class Router(Component):
         self.outputs = Handles(
             address=after(
                 pulumi.Output.concat(f"http://{args.endpoint}.", args.routers, f".svc.cluster.local:{PORT}/v1"),
-                deployment, service, budget, self._fence(here, matched),
+                deployment, service, budget, self._fence(here, matched), *self._collected(),
             )
         )  # fmt: skip
         self.finish(self.outputs)
@@ -148,8 +155,13 @@ class Router(Component):
     def _options(self, *made: pulumi.Resource) -> pulumi.ResourceOptions:
         return inside(self, self._args.cluster, *made)
 
+    def _collected(self) -> list[pulumi.Resource]:
+        args = self._args
+        meta = {"name": args.endpoint, "namespace": args.routers, "labels": pods.labels(args.endpoint)}
+        return pods.collected(self.name, self.scope.cloud, meta, FRONT_METRICS, KEPT, self._options())
+
     def _fence(self, here: Any, matched: Mapping[str, str]) -> pulumi.Resource:
-        """In from the team's own namespace; out to its servers, and to the API server, which says which those are."""
+        """In from its team, and for who collects metrics; out to its servers, and to the API server, which names them."""
         served: kubernetes.networking.v1.NetworkPolicyPeerArgsDict = {
             "namespace_selector": {"match_labels": {"kubernetes.io/metadata.name": self._args.namespace}},
             "pod_selector": {"match_labels": pods.labels(self._args.endpoint)},
@@ -166,7 +178,8 @@ class Router(Component):
                             {"namespace_selector": {"match_labels": {"kubernetes.io/metadata.name": self._args.caller}}}
                         ],
                         "ports": [{"port": PORT, "protocol": "TCP"}],
-                    }
+                    },
+                    *pods.collected_by(self.scope.cloud, self._args.collectors, FRONT_METRICS),
                 ],
                 "egress": [
                     {"to": [served], "ports": [{"port": ROUTED, "protocol": "TCP"}]},
@@ -206,7 +219,10 @@ class Router(Component):
             "image": self._args.images["envoy"],
             "command": ["envoy"],
             "args": ["--config-path", "/etc/envoy/envoy.yaml", "--log-level", "warn", "--drain-time-s", "60"],
-            "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+            "ports": [
+                {"name": "http", "containerPort": PORT, "protocol": "TCP"},
+                {"name": "metrics", "containerPort": FRONT_METRICS, "protocol": "TCP"},
+            ],
             "resources": pods.resources("250m", "512Mi"),
             "securityContext": dict(pods.RESTRICTED),
             "readinessProbe": {"httpGet": {"path": "/ready", "port": PORT}, "periodSeconds": 5},
@@ -261,7 +277,7 @@ def envoy() -> dict[str, Any]:
     last = _typed("extensions.filters.http.router.v3.Router")
     manager = _typed(
         "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        stat_prefix="llm",
+        stat_prefix=CALLERS,
         route_config={
             "virtual_hosts": [
                 {
@@ -288,7 +304,9 @@ def envoy() -> dict[str, Any]:
         "extensions.upstreams.http.v3.HttpProtocolOptions", explicit_http_config={"http2_protocol_options": {}}
     )
     picker = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": _PICK}}}
+    said = checker.statistics()
     return {
+        "admin": said["admin"],
         "static_resources": {
             "listeners": [
                 {
@@ -296,7 +314,8 @@ def envoy() -> dict[str, Any]:
                     "address": {"socket_address": {"address": "0.0.0.0", "port_value": PORT}},  # noqa: S104
                     "per_connection_buffer_limit_bytes": 4 << 20,
                     "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
-                }
+                },
+                said["listener"],
             ],
             "clusters": [
                 {
@@ -318,8 +337,9 @@ def envoy() -> dict[str, Any]:
                         "endpoints": [{"lb_endpoints": [{"endpoint": picker}]}],
                     },
                 },
+                said["cluster"],
             ],
-        }
+        },
     }
 
 

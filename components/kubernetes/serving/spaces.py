@@ -7,6 +7,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from components import contracts
+from components.core.scrapes import ROUTERS
 from components.kubernetes import pods
 from components.kubernetes.contracts import INTERCEPTORS, SERVING, TEAM
 from components.kubernetes.contracts import Spaces as Handles
@@ -14,8 +15,6 @@ from components.kubernetes.objects import inside, outward
 from components.kubernetes.pods import MODEL_PORT, ROUTER_PORT, SERVER_PORT
 from components.scope import Component, Scope, after
 
-ROUTERS = "inference"
-"""Namespace of the routers: they are the platform's own, and look at pods in the namespaces of endpoints."""
 PRIORITY = "ai-platform-serving"
 _PODS = 500
 _DEFAULT: Mapping[str, str] = {"cpu": "1", "memory": "2Gi"}
@@ -38,6 +37,8 @@ class SpacesArgs:
     """Teams with an endpoint that may have no instance: they are called past what holds requests meanwhile."""
     registered: Sequence[str] = ()
     """Teams with endpoints that AWS's load balancer leads to."""
+    collectors: Sequence[str] = ()
+    """Ranges that metrics are collected from, outside of the cluster."""
 
 
 class Spaces(Component):
@@ -168,10 +169,8 @@ class Spaces(Component):
                 "policy_types": both,
                 "ingress": [
                     {"from_": [pods.of(caller)], "ports": ports},
-                    {
-                        "from_": [pods.of(reader) for reader in pods.READERS[self.scope.cloud]],
-                        "ports": [*ports, routed],
-                    },
+                    {"from_": [pods.of(pods.SCALER)], "ports": [*ports, routed]},
+                    *pods.collected_by(self.scope.cloud, self._args.collectors, MODEL_PORT, SERVER_PORT),
                     {"from_": [pods.of(ROUTERS)], "ports": [routed]},
                     *([{"from_": [holding], "ports": [ports[0]]}] if asleep else []),
                 ],

@@ -34,6 +34,11 @@ def budget(namespace="serving-risk", **labels):
     return thing("policy/v1:PodDisruptionBudget", namespace=namespace, spec={"maxUnavailable": 1, "selector": selector})
 
 
+def rollout(of="fraud"):
+    spec = {"replicas": 2, "workloadRef": {"kind": "Deployment", "name": of}}
+    return thing("argoproj.io/v1alpha1:Rollout", of, namespace="serving-risk", spec=spec)
+
+
 def variables(**named):
     return [{"name": key, "value": value} for key, value in named.items()]
 
@@ -58,7 +63,10 @@ KEPT = [
     bad(RULE, "none", "may go at once", PROD, kserve()),
     bad(RULE, "of another namespace", "may go at once", PROD, deployment(), budget("serving-claims")),
     bad(RULE, "of other pods", "may go at once", PROD, kserve(), budget(app="other")),
+    bad(RULE, "pods of a rollout", "may go at once", PROD, deployment(replicas=0), rollout()),
+    good(RULE, "no pods of its own", PROD, deployment(replicas=0), rollout("other")),
     good(RULE, "one", PROD, deployment(), kserve(), budget()),
+    good(RULE, "one, of a rollout", PROD, deployment(replicas=0), rollout(), budget()),
     good(RULE, "in dev", aws("dev"), kserve()),
     good(RULE, "a single pod", PROD, kserve(least=1)),
     good(RULE, "the cluster's own", PROD, deployment(namespace="kube-system")),

@@ -78,8 +78,29 @@ def workflow(*steps, endpoint="fraud"):
 RUN_PATH = {"url": "https://run.googleapis.com/v2/projects/p/locations/l/services/acme-prod-fraud"}
 VERTEX_PATH = {"url": "projects/p/locations/l/endpoints/9389639142"}
 
+
+def rollout(strategy, **inputs):
+    spec = {"progressDeadlineAbort": True, "strategy": strategy, **inputs}
+    here = {"name": "rank", "namespace": "serving-risk"}
+    return make("kubernetes:argoproj.io/v1alpha1:Rollout", inputs={"metadata": here, "spec": spec})
+
+
+def analysis(namespace="serving-risk"):
+    here = {"name": "rank", "namespace": namespace}
+    return make("kubernetes:argoproj.io/v1alpha1:AnalysisTemplate", "rank", inputs={"metadata": here})
+
+
+LOOKED_AT = {"templates": [{"templateName": "rank"}]}
+STEPS = {"canary": {"steps": [{"setWeight": 33}, {"analysis": LOOKED_AT}]}}
+
 RULE = "release-taken-back"
 RELEASES = [
+    bad(RULE, "a canary that nobody looks at", "nothing watches", PROD, rollout({"canary": {"steps": [{"setWeight": 33}]}})),
+    bad(RULE, "two colours that nobody looks at", "nothing watches", GCP_PROD, rollout({"blueGreen": {}})),
+    bad(RULE, "an analysis that nobody makes", "nothing declares", PROD, rollout(STEPS), analysis("serving-claims")),
+    bad(RULE, "pods that are never ready", "stays", PROD, rollout(STEPS, progressDeadlineAbort=None), analysis()),
+    good(RULE, "a canary that is looked at", PROD, rollout(STEPS), analysis()),
+    good(RULE, "two colours", PROD, rollout({"blueGreen": {"prePromotionAnalysis": LOOKED_AT}}), analysis()),
     bad(RULE, "none", "no alarm takes", PROD, ALARM, endpoint(deploymentConfig=None)),
     bad(RULE, "an alarm that nobody makes", "nothing declares the alarm", PROD, endpoint(after=())),
     bad(RULE, "an alarm that comes later", "may be there before", PROD, ALARM, endpoint(after=())),
