@@ -8,10 +8,11 @@ is watched by what that counts (`doors.py`).
 What a sign says. Of a model: answers and times as runtime/serving counts them, so an image that does not say `serving_…` at
 /metrics has no alarm but `silent`, which says so. What waits for a first pod where `scale.min` is 0 is not in its times. Of a
 language model: answers as the Envoy in front of it counts them, for vLLM counts successes alone; an answer that breaks off after
-it has begun is none of the failures. The first failure after a pod's start begins a series and is not in its rate yet.
+it has begun is none of the failures. The first failure after a pod's start begins a series and is not in its rate yet. Of a
+release and of a run: what Argo Rollouts and kube-state-metrics tell of the rollout and of the job.
 
 Rows on AWS show what Container Insights counts, by service or by namespace (metric declarations of amazon-cloudwatch-agent,
-awscontainerinsight), and the states of the alarms. Runs over many records are work of a queue: the page of training has them.
+awscontainerinsight), and the states of the alarms. Charts of runs over many records are on the page of training.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,14 +25,14 @@ from components.core.fronts import fronts
 from components.core.monitoring import Alarm as Alert
 from components.core.monitoring import Query, asked
 from components.core.rows import Row, Shown
-from components.core.scrapes import ROLLOUTS, ROUTED, ROUTERS, Controller
+from components.core.scrapes import ROLLOUTS, ROUTED, ROUTERS, STATES, Controller
 from components.core.watching import LEAST_FAILURES, LEAST_REQUESTS
 from components.spec.endpoints import Alarm as Bound
 from components.spec.endpoints import alarms as bounds
 from components.spec.endpoints import answering, stepwise, where
 from components.spec.environment import Environment
 from components.spec.section import CloudName
-from components.spec.serving import AnyEndpoint, Llm, RealTime
+from components.spec.serving import AnyEndpoint, Batch, Llm, RealTime
 
 Spec = RealTime | Llm
 """What is watched by what its pods say."""
@@ -106,6 +107,8 @@ def watches(environment: Environment, cloud: CloudName, cluster: str) -> dict[st
         made = signs(name, seen[name], cluster, cloud) if name in seen else []
         if stepwise(spec):
             made.append(taken_back(name, space(spec), workload(name, spec), cluster, cloud))
+        if isinstance(spec, Batch) and where(spec) == "kubernetes":
+            made.append(failed(name, spec, cluster, cloud))
         if made:
             found[name] = Watched(team=spec.team, signs=made)
     return found
@@ -113,7 +116,9 @@ def watches(environment: Environment, cloud: CloudName, cluster: str) -> dict[st
 
 def controllers(environment: Environment, cloud: CloudName) -> list[Controller]:
     """The controllers in the cluster whose series alarms read."""
-    return [ROLLOUTS] if any(map(stepwise, answering(environment, cloud).values())) else []
+    found = answering(environment, cloud).values()
+    runs = any(isinstance(spec, Batch) and where(spec) == "kubernetes" for spec in found)
+    return [*([ROLLOUTS] if any(map(stepwise, found)) else []), *([STATES] if runs else [])]
 
 
 def workload(name: str, spec: AnyEndpoint) -> str:
@@ -173,6 +178,24 @@ def taken_back(name: str, namespace: str, rollout: str, cluster: str, cloud: Clo
         severity="critical",
         bound=Bound(sign="release", above=0, minutes=0),
         figure=f"max(rollout_info{{{said}}})",
+    )
+
+
+def failed(name: str, spec: Batch, cluster: str, cloud: CloudName) -> Sign:
+    """A run over records that was given up, or stopped after `finish_hours`. Its job stays for a week, and is told for a day."""
+    said = of_controller(cloud, cluster, STATES, namespace=f"team-{spec.team}", condition="true")
+    # As the cron job calls them, and those that somebody starts as the guide says.
+    jobs = f'kube_job_failed{{{said},job_name=~"{name}-[0-9]+"}}'
+    return Sign(
+        aws="failed",
+        gcp="failed",
+        meaning=f"A run of {name} failed, or took longer than {spec.objective.finish_hours} hours and was stopped.",
+        first=f"kubectl describe jobs -n team-{spec.team} -l ai-platform.io/endpoint={name}, and the logs of its pods; then start"
+        " it again: it writes to a new place.",
+        severity="critical",
+        bound=Bound(sign="failed", above=0, minutes=0),
+        # A series of a run that lasts for days was there a day ago, and said 0.
+        figure=f"max(({jobs} == 1) unless on (job_name) ({jobs} offset 1d == 1))",
     )
 
 

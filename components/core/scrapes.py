@@ -62,6 +62,14 @@ ROLLOUTS = Controller(
     kept="rollout_info",
 )
 """Where it is installed: the phase of each release, `rollout_info{namespace, name, phase}`; taken back is `Degraded`."""
+STATES = Controller(
+    name="kube-state-metrics",
+    namespace="kube-state-metrics",
+    labels={"app.kubernetes.io/name": "kube-state-metrics"},
+    port=8080,
+    kept="kube_job_failed",
+)
+"""Where runs over records are started: whether a job has failed, `kube_job_failed{namespace, job_name, condition}`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,6 +41,8 @@ class Charts:
     """What objects of KServe and KEDA wait for, where something answers in the cluster."""
     releasing: Sequence[pulumi.Resource] = ()
     """What releases new versions of endpoints step by step, where one is to be."""
+    telling: Sequence[pulumi.Resource] = ()
+    """What tells of others by series that alarms read, where it is there."""
     registering: Sequence[pulumi.Resource] = ()
     """What registers pods with a load balancer, where something does."""
 

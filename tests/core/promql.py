@@ -4,13 +4,13 @@ import re
 from collections.abc import Iterator
 
 _TOKEN = re.compile(
-    r'\s*(?:(?P<number>\d+(?:\.\d+)?)(?![\w:])|(?P<name>[A-Za-z_:][\w:]*)|(?P<text>"(?:[^"\\]|\\.)*")'
+    r'\s*(?:(?P<number>\d+(?:\.\d+)?)(?![\w:])|(?P<duration>\d+[smhdw])(?!\w)|(?P<name>[A-Za-z_:][\w:]*)|(?P<text>"(?:[^"\\]|\\.)*")'
     r"|(?P<range>\[\d+[smhdw]\])|(?P<sign>=~|!~|!=|>=|<=|==|[-+*/><={}(),]))"
 )
 _AGGREGATE = {"avg", "count", "max", "min", "sum"}
 _OF_RANGE = {"increase", "rate"}
 _FUNCTIONS = {"absent", "histogram_quantile", *_OF_RANGE}
-_BINARY = {"+", "-", "*", "/", ">", ">=", "<", "<=", "and", "or"}
+_BINARY = {"+", "-", "*", "/", ">", ">=", "<", "<=", "==", "and", "or", "unless"}
 
 
 def series(query: str) -> list[tuple[str, dict[str, str]]]:
@@ -46,7 +46,7 @@ class _Reader:
     def _expression(self) -> None:
         self._operand()
         while self._peek() in _BINARY:
-            if self._take() in {"and", "or"} and self._peek() == "on":
+            if self._take() in {"and", "or", "unless"} and self._peek() == "on":
                 self._take("on")
                 self._names()
             self._operand()
@@ -102,5 +102,10 @@ class _Reader:
                 self._take(",")
         self._take("}")
         if self._at < len(self._tokens) and self._tokens[self._at][0] == "range":
+            self._take()
+        if self._peek() == "offset":
+            self._take("offset")
+            if self._tokens[self._at][0] != "duration":
+                raise ValueError(f"{self._query}: {self._peek()} is no time")
             self._take()
         self._found.append((name, matchers))

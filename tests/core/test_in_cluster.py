@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from components.core import in_cluster, scrapes
 from components.core.fronts import FRONT_METRICS
 from components.core.in_cluster import Sign
-from components.core.scrapes import LANGUAGE, MODEL, ROLLOUTS, ROUTER, Controller
+from components.core.scrapes import LANGUAGE, MODEL, ROLLOUTS, ROUTER, STATES, Controller
 from components.kubernetes.serving.router import envoy
 from components.spec.endpoints import alarms as bounds
 from runtime.serving.service import Service
@@ -244,3 +244,20 @@ def test_a_release_that_was_taken_back_is_told_at_once(cloud: Any):
     [(name, labels)] = series(sign.promql)
     assert re.fullmatch(ROLLOUTS.kept, name)
     assert (labels["phase"], labels["name"], sign.severity, sign.bound.minutes) == ("Degraded", "fraud", "critical", 0)
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_a_run_that_failed_is_told_for_a_day_and_no_other_one_with_it(cloud: Any):
+    sign = in_cluster.failed("churn", endpoint("batch"), CLUSTER, cloud)
+    found = series(sign.promql)
+    assert {name for name, _ in found} == {"kube_job_failed"}
+    assert re.fullmatch(STATES.kept, "kube_job_failed")
+    space = "exported_namespace" if cloud == "gcp" else "namespace"
+    for _, labels in found:
+        assert (labels[space], labels["condition"], labels["cluster"]) == ("team-risk", "true", CLUSTER)
+        jobs = labels["job_name"].removeprefix("~")
+        assert re.fullmatch(jobs, "churn-29384756")
+        # A run of an endpoint whose name goes on, and one of the other's by hand.
+        assert not re.fullmatch(jobs, "churn-risk-29384756")
+    assert "4 hours" in sign.meaning
+    assert "offset 1d" in sign.promql

@@ -354,7 +354,10 @@ OBJECTIVE: Mapping[str, Mapping[str, str]] = {
         "nb-ed": "",
         "nb-inner-rt": _ASKED.format("errors") + _ASKED.format("p95"),
         "nb-inner-lm": _ASKED.format("errors") + _ASKED.format("first-token"),
-        "nb-inner-ba": "~ batch.CronJob *-runs: spec.jobTemplate",
+        "nb-inner-ba": """
+            ~ batch.CronJob *-runs: spec.jobTemplate
+            ~ cloudwatch.MetricAlarm *-alarm-*-failed: alarmDescription
+        """,
     },
     "dev-gcp": {
         # What an instance is given follows from the objective where the description counts requests at once.
@@ -376,7 +379,10 @@ OBJECTIVE: Mapping[str, Mapping[str, str]] = {
         """,
         "nb-inner-rt": _ASKED_GCP.format("error-rate") + _ASKED_GCP.format("p95-latency"),
         "nb-inner-lm": _ASKED_GCP.format("errors") + _ASKED_GCP.format("first-token"),
-        "nb-inner-ba": "~ batch.CronJob *-runs: spec.jobTemplate",
+        "nb-inner-ba": """
+            ~ batch.CronJob *-runs: spec.jobTemplate
+            ~ monitoring.AlertPolicy *-alarm-*-failed: documentation
+        """,
     },
 }
 # What all endpoints have in common, by change.

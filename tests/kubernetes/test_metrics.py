@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from components.core import monitoring
-from components.core.scrapes import ROLLOUTS
+from components.core.scrapes import ROLLOUTS, STATES
 from components.kubernetes.operations.metrics import KEPT
 from components.spec.capacity import Capacity
 from tests.kubernetes.building import before, built, described, objects, releases
+from tests.kubernetes.endpoints import endpoint, served
 
 
 @pytest.mark.parametrize(
@@ -81,3 +82,19 @@ def test_a_controller_is_read_where_it_is_and_after_it():
     [endpoint] = found.get("spec.endpoints")
     assert (endpoint["port"], endpoint["metricRelabeling"][0]["regex"]) == (8090, "rollout_info")
     assert "scheme" not in endpoint
+
+
+def test_what_tells_of_releases_and_of_runs_is_there_before_it_is_asked():
+    def args() -> dict[str, Any]:
+        stepwise = endpoint("realtime", release={"strategy": "canary", "percent": 33})
+        return {**served("gcp", fraud={"spec": stepwise})(), "controllers": [ROLLOUTS, STATES]}
+
+    graph = built("gcp", args=args)
+    told = {name.partition("/")[2]: found for name, found in objects(graph, "PodMonitoring").items()}
+    for each in (ROLLOUTS, STATES):
+        chart = releases(graph)[each.name]
+        assert chart.urn in before(graph, told[each.name]), f"{each.name} is asked before it is there"
+        assert chart.get("namespace") == each.namespace
+    values = releases(graph)[STATES.name].get("values")
+    assert (values["collectors"], values["metricAllowlist"]) == (["jobs"], [STATES.kept])
+    assert STATES.name not in releases(built("gcp"))

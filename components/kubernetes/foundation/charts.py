@@ -62,6 +62,8 @@ class ChartsArgs:
     """Whether some of that runs only while it is asked."""
     releasing: bool = False
     """Whether new versions of some of it take over step by step."""
+    running: bool = False
+    """Whether runs over records are started."""
     doors: contracts.Doors | None = None
     """The ways to it from the internet, where there are any."""
 
@@ -447,6 +449,21 @@ def _rollouts(args: ChartsArgs, _: Scope) -> dict[str, Any]:
     }
 
 
+def _states(args: ChartsArgs, _: Scope) -> dict[str, Any]:
+    return {
+        "image": {"registry": args.registry("registry.k8s.io")},
+        # Of all that it could tell, that a job has failed: it may list jobs and nothing else.
+        "collectors": ["jobs"],
+        "metricAllowlist": ["kube_job_failed"],
+        # Whoever collects is told where it is (`operations/metrics.py`, and the collector of AWS).
+        "prometheusScrape": False,
+        "priorityClassName": _PRIORITY,
+        "nodeSelector": dict(args.system),
+        "tolerations": list(_TOLERATED),
+        "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"cpu": "200m", "memory": "256Mi"}},
+    }
+
+
 def _registers(args: ChartsArgs, scope: Scope) -> dict[str, Any]:
     doors = args.doors
     return {
@@ -637,6 +654,15 @@ CHARTS: Mapping[str, Chart] = {
         wanted=lambda args, _: args.releasing,
         values=_rollouts,
     ),
+    "kube-state-metrics": Chart(
+        chart="kube-state-metrics",
+        repository="https://prometheus-community.github.io/helm-charts",
+        version="8.4.0",
+        namespace="kube-state-metrics",
+        source="prometheus-community/helm-charts cf408a29 (2026-08-22), charts/kube-state-metrics; v2.20.0",
+        wanted=lambda args, _: args.running,
+        values=_states,
+    ),
     # On Google Cloud that is GKE's own.
     _REGISTRAR: Chart(
         chart="aws-load-balancer-controller",
@@ -659,6 +685,7 @@ CHARTS: Mapping[str, Chart] = {
 
 _VERIFYING = ("kyverno", "notation-aws-verifier")
 _SERVING = ("kserve", "keda", "keda-add-ons-http")
+_RELEASING = ("argo-rollouts",)
 # What a chart needs before it is installed. Kueue looks for the definitions of what it manages as it starts.
 _AFTER: Mapping[str, Sequence[str]] = {
     "kueue": ("jobset", "kuberay-operator"),
@@ -766,7 +793,8 @@ class Charts(Component):
             queueing=[self._probe(releases["kueue"], CHARTS["kueue"])],
             verifying=[releases[label] for label in _VERIFYING if label in releases],
             serving=[releases[label] for label in _SERVING if label in releases],
-            releasing=[releases[label] for label in ("argo-rollouts",) if label in releases],
+            releasing=[releases[label] for label in _RELEASING if label in releases],
+            telling=[releases[label] for label in (*_RELEASING, "kube-state-metrics") if label in releases],
             registering=[releases[label] for label in (_REGISTRAR,) if label in releases],
         )
         self.finish(self.outputs)
